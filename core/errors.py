@@ -1,0 +1,40 @@
+"""What a user did wrong, said in one clear line.
+
+A script run through `core.command_line.run` prints these without a traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """A failure the user can repair: the message says what, where, and what to do. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A wrong flag or field: nothing was started. Exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """One or more problems of a config, all reported at once.
+
+    Args:
+      problems: one line each, `path:line:column: ...` or `field.path: ...`.
+    """
+
+    def __init__(self, problems: Sequence[str] | str):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__('\n'.join(self.problems))
+
+
+class DataError(UserError):
+    """Records, images or labels that cannot be used. Exit code 1."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, broken or of another model. Exit code 1."""

@@ -1,0 +1,16 @@
+from protos import icnet_pb2 as _icnet_pb2
+from protos import pspnet_pb2 as _pspnet_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FastSegmentationModel(_message.Message):
+    __slots__ = ("pspnet", "icnet")
+    PSPNET_FIELD_NUMBER: _ClassVar[int]
+    ICNET_FIELD_NUMBER: _ClassVar[int]
+    pspnet: _pspnet_pb2.PSPNet
+    icnet: _icnet_pb2.ICNet
+    def __init__(self, pspnet: _Optional[_Union[_pspnet_pb2.PSPNet, _Mapping]] = ..., icnet: _Optional[_Union[_icnet_pb2.ICNet, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,58 @@
+from protos import optimizer_pb2 as _optimizer_pb2
+from protos import preprocessor_pb2 as _preprocessor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrainConfig(_message.Message):
+    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "summary_every_n_steps")
+    class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FLOAT32: _ClassVar[TrainConfig.Precision]
+        BFLOAT16: _ClassVar[TrainConfig.Precision]
+    FLOAT32: TrainConfig.Precision
+    BFLOAT16: TrainConfig.Precision
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PREPROCESSOR_STEP_FIELD_NUMBER: _ClassVar[int]
+    KEEP_CHECKPOINT_EVERY_N_HOURS_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    FINE_TUNE_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    FINE_TUNE_CHECKPOINT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FREEZE_FINE_TUNE_BACKBONE_FIELD_NUMBER: _ClassVar[int]
+    NUM_STEPS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_QUEUE_CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    NUM_BATCH_QUEUE_THREADS_FIELD_NUMBER: _ClassVar[int]
+    PREFETCH_QUEUE_CAPACITY_FIELD_NUMBER: _ClassVar[int]
+    ADD_REGULARIZATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    QUANTIZE_WITH_DELAY_FIELD_NUMBER: _ClassVar[int]
+    NUM_QUEUE_THREADS_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_SEED_FIELD_NUMBER: _ClassVar[int]
+    LOG_EVERY_N_STEPS_FIELD_NUMBER: _ClassVar[int]
+    SAVE_CHECKPOINT_EVERY_N_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MIXED_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_EVERY_N_STEPS_FIELD_NUMBER: _ClassVar[int]
+    batch_size: int
+    preprocessor_step: _containers.RepeatedCompositeFieldContainer[_preprocessor_pb2.PreprocessingStep]
+    keep_checkpoint_every_n_hours: int
+    optimizer: _optimizer_pb2.Optimizer
+    fine_tune_checkpoint: str
+    fine_tune_checkpoint_type: str
+    freeze_fine_tune_backbone: bool
+    num_steps: int
+    batch_queue_capacity: int
+    num_batch_queue_threads: int
+    prefetch_queue_capacity: int
+    add_regularization_loss: bool
+    quantize_with_delay: int
+    num_queue_threads: int
+    random_seed: int
+    log_every_n_steps: int
+    save_checkpoint_every_n_steps: int
+    mixed_precision: TrainConfig.Precision
+    summary_every_n_steps: int
+    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., summary_every_n_steps: _Optional[int] = ...) -> None: ...

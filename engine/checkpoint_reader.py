@@ -1,0 +1,118 @@
+"""Finding and reading checkpoints in TensorFlow's name-based formats (V2, and V1 single files)."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from core.errors import CheckpointError
+
+GLOBAL_STEP = 'global_step'
+# What TensorFlow raises for torn and flipped bytes: a bare IndexError among them.
+READ_ERRORS = (IndexError, UnicodeDecodeError, ValueError, RuntimeError, tf.errors.OpError)
+
+_INDEX = re.compile(r'^model\.ckpt-(\d+)\.index$')
+_V2_SUFFIX = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})$')
+
+
+class Reader:
+    """The tensors of one checkpoint by name; make it with `read`.
+
+    Attributes:
+      path: the checkpoint's prefix.
+      shapes: name -> shape, a list of ints.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        if not tf.io.gfile.exists(path) and not tf.io.gfile.exists(f'{path}.index'):
+            raise CheckpointError(f'{path}: no such checkpoint (looked for {path}.index){_nearby(path)}')
+        if tf.io.gfile.exists(f'{path}.index') and not tf.io.gfile.glob(f'{glob_escape(path)}.data-*'):
+            raise CheckpointError(f'{path}: the index is there but its data file {path}.data-00000-of-00001 is missing')
+        try:
+            self._reader = tf.train.load_checkpoint(path)
+            self.shapes: dict[str, list[int]] = dict(self._reader.get_variable_to_shape_map())
+            self._dtypes = self._reader.get_variable_to_dtype_map()
+        except READ_ERRORS as error:
+            raise _damaged(path, error) from error
+
+    def tensor(self, name: str) -> np.ndarray:
+        """The value stored under `name`; CheckpointError if it is not there or its bytes are damaged."""
+        if name not in self.shapes:
+            raise CheckpointError(f'{self.path}: holds no tensor {name!r}')
+        try:
+            return np.asarray(self._reader.get_tensor(name))
+        except READ_ERRORS as error:
+            raise _damaged(self.path, error, name) from error
+
+    def dtype(self, name: str) -> tf.DType:
+        """The type stored under `name`."""
+        return tf.as_dtype(self._dtypes[name])
+
+    def verify(self) -> None:
+        """Reads every tensor, which checks every checksum; CheckpointError names the first damaged one."""
+        for name in self.shapes:
+            self.tensor(name)
+
+
+def read(path: str | os.PathLike) -> Reader:
+    """Opens the checkpoint `path`: a prefix, one of its files, or a directory, whose newest is taken."""
+    path = os.fspath(path)
+    if tf.io.gfile.isdir(path):
+        newest = latest(path)
+        if newest is None:
+            raise CheckpointError(f'{path}: no checkpoint (model.ckpt-<step>.index) in this directory')
+        return Reader(newest)
+    return Reader(_V2_SUFFIX.sub('', path))
+
+
+def all_checkpoints(directory: str | os.PathLike) -> list[str]:
+    """Every `model.ckpt-<step>` in `directory`, in step order; empty if the directory is missing."""
+    directory = os.fspath(directory)
+    if not tf.io.gfile.isdir(directory):
+        return []
+    steps = sorted(int(m[1]) for name in tf.io.gfile.listdir(directory) if (m := _INDEX.match(name)))
+    return [os.path.join(directory, f'model.ckpt-{step}') for step in steps]
+
+
+def latest(directory: str | os.PathLike) -> str | None:
+    """The checkpoint of the highest step in `directory`, else what the file `checkpoint` names, else None."""
+    found = all_checkpoints(directory)
+    if found:
+        return found[-1]
+    try:
+        return tf.train.latest_checkpoint(os.fspath(directory))
+    except READ_ERRORS:
+        return None
+
+
+def step_of(path: str | os.PathLike) -> int | None:
+    """The step in the name `model.ckpt-<step>`; None for another name."""
+    match = _INDEX.match(os.path.basename(os.fspath(path)) + '.index')
+    return int(match[1]) if match else None
+
+
+def glob_escape(path: str) -> str:
+    """`path` with the characters that `tf.io.gfile.glob` would expand taken literally."""
+    return re.sub(r'([*?\[\]\\])', r'\\\1', path)
+
+
+def _nearby(path: str) -> str:
+    found = all_checkpoints(os.path.dirname(path) or '.')
+    return f'; the newest there is {found[-1]}' if found else ''
+
+
+def _damaged(path: str, error: Exception, name: str = '') -> CheckpointError:
+    where = f' at {name}' if name else ''
+    return CheckpointError(
+        f'{path}: the checkpoint is damaged or incomplete{where} ({first_line(error)}); use another one or copy it again'
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, at most 200 characters."""
+    message = getattr(error, 'message', None) or str(error)
+    return str(message).strip().splitlines()[0][:200] if str(message).strip() else type(error).__name__

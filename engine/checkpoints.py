@@ -1,0 +1,162 @@
+"""One checkpoint format everywhere: TensorFlow's name-based V2, `model.ckpt-<step>`.
+
+Tensors are stored under their slim names, beside `global_step` and the optimiser slots `<variable>/<slot>`; so a training
+checkpoint serves evaluation, export and fine-tuning as it is, and checkpoints of TensorFlow 1 programs are read by name.
+
+A checkpoint is written under a temporary name and renamed, its index last: what has an index is whole. The file
+`checkpoint` (a `CheckpointState`, as `tf.train.latest_checkpoint` reads it) lists the checkpoints under rotation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.python.training.checkpoint_state_pb2 import CheckpointState
+
+from core.errors import CheckpointError
+from engine.checkpoint_reader import (
+    GLOBAL_STEP,
+    READ_ERRORS,
+    Reader,
+    all_checkpoints,
+    first_line,
+    glob_escape,
+    latest,
+    read,
+    step_of,
+)
+from engine.restore import RestoreReport, compare, restore_variables
+
+__all__ = [
+    'GLOBAL_STEP',
+    'Reader',
+    'RestoreReport',
+    'all_checkpoints',
+    'compare',
+    'latest',
+    'read',
+    'remove_unfinished',
+    'restore_variables',
+    'rotate',
+    'save',
+    'step_of',
+    'write',
+]
+
+_TEMPORARY = 'unfinished-'
+_STATE = 'checkpoint'
+
+
+def write(prefix: str | os.PathLike, tensors: Mapping[str, tf.Tensor | tf.Variable | np.ndarray]) -> str:
+    """Writes `tensors` as the checkpoint `prefix`, whole or not at all; returns the prefix.
+
+    Raises CheckpointError if the file system refuses (no space, no permission).
+    """
+    prefix = os.fspath(prefix)
+    directory, name = os.path.split(prefix)
+    temporary = os.path.join(directory, f'{_TEMPORARY}{os.getpid()}-{name}')
+    names = sorted(tensors)
+    try:
+        tf.io.gfile.makedirs(directory or '.')
+        with tf.device('/cpu:0'):
+            values = [tf.convert_to_tensor(tensors[name]) for name in names]
+            tf.raw_ops.SaveV2(prefix=temporary, tensor_names=names, shape_and_slices=[''] * len(names), tensors=values)
+        shards = sorted(tf.io.gfile.glob(f'{glob_escape(temporary)}.data-*'))
+        for path in [*shards, f'{temporary}.index']:
+            tf.io.gfile.rename(path, prefix + path[len(temporary) :], overwrite=True)
+    except tf.errors.OpError as error:
+        _remove_files(temporary)
+        raise CheckpointError(f'{prefix}: cannot write the checkpoint: {first_line(error)}') from error
+    return prefix
+
+
+def save(directory: str | os.PathLike, step: int, tensors: Mapping[str, tf.Tensor | tf.Variable | np.ndarray]) -> str:
+    """Writes `<directory>/model.ckpt-<step>` and makes it the newest of the file `checkpoint`; returns its prefix.
+
+    `global_step` is added (int64) unless `tensors` has it.
+    """
+    directory = os.fspath(directory)
+    path = write(os.path.join(directory, f'model.ckpt-{step}'), {GLOBAL_STEP: np.int64(step), **tensors})
+    state = _read_state(directory)
+    listed = [p for p in _listed(state, directory) if p != path]
+    _write_state(directory, [*listed, path], state.last_preserved_timestamp or time.time())
+    return path
+
+
+def rotate(directory: str | os.PathLike, *, max_to_keep: int, keep_every_n_hours: float = 0) -> list[str]:
+    """Removes the oldest checkpoints of the file `checkpoint` beyond `max_to_keep`; returns what was removed.
+
+    As in TensorFlow 1's Saver, a checkpoint due for removal is kept for good if it is `keep_every_n_hours` younger than
+    the last one so kept (or than the first save). 0 switches either rule off.
+    """
+    directory = os.fspath(directory)
+    state = _read_state(directory)
+    listed, preserved = _listed(state, directory), state.last_preserved_timestamp
+    if max_to_keep < 1 or len(listed) <= max_to_keep:
+        return []
+    surplus, removed = listed[:-max_to_keep], []
+    for path in surplus:
+        written = tf.io.gfile.stat(f'{path}.index').mtime_nsec / 1e9
+        if keep_every_n_hours and written - preserved >= keep_every_n_hours * 3600:
+            preserved = written
+        else:
+            removed.append(path)
+    _write_state(directory, listed[-max_to_keep:], preserved)
+    for path in removed:
+        _remove_files(path)
+    return removed
+
+
+def remove_unfinished(directory: str | os.PathLike) -> None:
+    """Removes what a killed process left half written in `directory`."""
+    for path in tf.io.gfile.glob(os.path.join(glob_escape(os.fspath(directory)), f'{_TEMPORARY}*')):
+        if tf.io.gfile.isdir(path):
+            tf.io.gfile.rmtree(path)
+        else:
+            tf.io.gfile.remove(path)
+
+
+def _read_state(directory: str) -> CheckpointState:
+    """The file `checkpoint`; an empty state where it is missing or unreadable (it is written again at the next save)."""
+    path = os.path.join(directory, _STATE)
+    state = CheckpointState()
+    if tf.io.gfile.exists(path):
+        try:
+            with tf.io.gfile.GFile(path) as file:
+                text_format.Parse(file.read(), state)
+        except (text_format.ParseError, *READ_ERRORS):
+            state.Clear()
+    return state
+
+
+def _listed(state: CheckpointState, directory: str) -> list[str]:
+    """Checkpoints under rotation, oldest first: those listed that exist, and any newer that a crash left unlisted."""
+    paths = [os.path.join(directory, path) for path in state.all_model_checkpoint_paths]
+    newest = max((step_of(path) or 0 for path in paths), default=-1)
+    paths += [path for path in all_checkpoints(directory) if (step_of(path) or 0) > newest]
+    existing = {path for path in paths if tf.io.gfile.exists(f'{path}.index')}
+    return sorted(existing, key=lambda path: step_of(path) or 0)
+
+
+def _write_state(directory: str, paths: list[str], preserved: float) -> None:
+    names = [os.path.relpath(path, directory) for path in paths]
+    state = CheckpointState(
+        model_checkpoint_path=names[-1], all_model_checkpoint_paths=names, last_preserved_timestamp=preserved
+    )
+    temporary = os.path.join(directory, f'{_TEMPORARY}{_STATE}')
+    with tf.io.gfile.GFile(temporary, 'w') as file:
+        file.write(text_format.MessageToString(state))
+    tf.io.gfile.rename(temporary, os.path.join(directory, _STATE), overwrite=True)
+
+
+def _remove_files(prefix: str) -> None:
+    """Removes the index first, so that what remains after a crash is not taken for a checkpoint."""
+    others = tf.io.gfile.glob(f'{glob_escape(prefix)}.data-*') + tf.io.gfile.glob(f'{glob_escape(prefix)}.meta')
+    for path in [f'{prefix}.index', *others]:
+        if tf.io.gfile.exists(path):
+            tf.io.gfile.remove(path)

@@ -1,0 +1,105 @@
+"""Variables from a checkpoint by name and shape, with a report of what was taken and what was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from core.errors import CheckpointError
+from engine.checkpoint_reader import GLOBAL_STEP, Reader, read
+
+_LISTED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreReport:
+    """What `restore_variables` did, names sorted.
+
+    Attributes:
+      path: the checkpoint.
+      matched: names restored.
+      mismatched: (name, shape in the checkpoint, shape in the model); left at their initial value.
+      missing: names of the model that the checkpoint lacks; left at their initial value.
+      unused: names of the checkpoint that the model lacks, without `global_step` and optimiser slots.
+    """
+
+    path: str
+    matched: list[str]
+    mismatched: list[tuple[str, list[int], list[int]]]
+    missing: list[str]
+    unused: list[str]
+
+    def table(self) -> str:
+        """Readable text: one line of counts, then up to 20 names of each kind that was not restored."""
+        lines = [
+            f'{self.path}: {len(self.matched)} variables restored, {len(self.mismatched)} of another shape, '
+            f'{len(self.missing)} missing, {len(self.unused)} unused'
+        ]
+        shapes = [f'{name}: {theirs} in the checkpoint, {ours} in the model' for name, theirs, ours in self.mismatched]
+        lines += _section('another shape, left at the initial value', shapes)
+        lines += _section('missing in the checkpoint, left at the initial value', self.missing)
+        lines += _section('in the checkpoint only', self.unused)
+        return '\n'.join(lines)
+
+
+def restore_variables(
+    variables: Mapping[str, tf.Variable], path: str | os.PathLike, *, strict: bool = True
+) -> RestoreReport:
+    """Assigns from the checkpoint `path` every variable whose name and shape it has.
+
+    Args:
+      variables: name in the checkpoint -> variable.
+      path: prefix, file or directory; see `checkpoints.read`.
+      strict: refuse, before anything is assigned, a checkpoint that lacks a variable or has it in another shape.
+
+    Raises CheckpointError if the checkpoint is missing or damaged, if nothing matches, or as `strict` says.
+    """
+    reader = read(path)
+    report = compare(variables, reader)
+    if not report.matched:
+        raise CheckpointError(
+            f'{reader.path}: no variable of the model is in this checkpoint; {_example(variables, reader)}. '
+            'Is it of another architecture or extractor?'
+        )
+    if strict and (report.mismatched or report.missing):
+        raise CheckpointError(f'the checkpoint does not fit the model\n{report.table()}')
+    for name in report.matched:
+        variable = variables[name]
+        variable.assign(tf.cast(reader.tensor(name), variable.dtype))
+    return report
+
+
+def compare(variables: Mapping[str, tf.Variable], reader: Reader) -> RestoreReport:
+    """What `restore_variables` would do; assigns nothing."""
+    shared = sorted(name for name in variables if name in reader.shapes)
+    fits = {name: list(variables[name].shape) == list(reader.shapes[name]) for name in shared}
+    return RestoreReport(
+        path=reader.path,
+        matched=[name for name in shared if fits[name]],
+        mismatched=[
+            (name, list(reader.shapes[name]), list(variables[name].shape)) for name in shared if not fits[name]
+        ],
+        missing=sorted(name for name in variables if name not in reader.shapes),
+        unused=sorted(name for name in reader.shapes if name not in variables and not _is_training_state(name, reader)),
+    )
+
+
+def _is_training_state(name: str, reader: Reader) -> bool:
+    """A slot is named after another tensor, `<variable>/<slot>`; TensorFlow 1's Adam also stores its two powers."""
+    parent = name.rpartition('/')[0]
+    return name in (GLOBAL_STEP, 'beta1_power', 'beta2_power') or parent in reader.shapes
+
+
+def _section(title: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = [f'    ... and {len(names) - _LISTED} more'] if len(names) > _LISTED else []
+    return [f'  {title}:', *(f'    {name}' for name in names[:_LISTED]), *more]
+
+
+def _example(variables: Mapping[str, tf.Variable], reader: Reader) -> str:
+    theirs = min(reader.shapes, default='nothing')
+    return f'the model has for example {min(variables, default="nothing")!r}, the checkpoint {theirs!r}'

@@ -1,0 +1,75 @@
+"""A frozen graph: one GraphDef file with the weights inside, the form TensorFlow 1, OpenVINO and tf2onnx read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from core.errors import UserError
+
+FILENAME = 'frozen_inference_graph.pb'
+
+
+def write(concrete: Any, path: str) -> None:
+    """Freezes a traced servable; tensors keep the names they have in the function (`inputs:0`, `predictions:0`).
+
+    Args:
+      concrete: from `core.servable.Servable.trace`.
+      path: the file to write.
+    """
+    outputs = [_source(tensor).op.name for tensor in concrete.outputs]
+    inputs = [tensor.op.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
+    graph_def = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+    # The function's own return nodes (Identity, Identity_1) go: their sources carry the public names.
+    graph_def = tf.compat.v1.graph_util.extract_sub_graph(graph_def, [*inputs, *outputs])
+    with tf.io.gfile.GFile(path, 'wb') as f:
+        f.write(graph_def.SerializeToString(deterministic=True))
+
+
+def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Reads a frozen graph back as a function from a uint8 array to {output name: array}.
+
+    Args:
+      path: a serialized GraphDef.
+      inputs: the placeholder's name.
+      outputs: names of the tensors to return.
+
+    Raises:
+      UserError: no such file, not a GraphDef, or one without these names.
+    """
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as f:
+            graph_def.ParseFromString(f.read())
+    except tf.errors.NotFoundError:
+        raise UserError(f'{path}: no such file') from None
+    except Exception as error:  # protobuf raises its own DecodeError, gfile OpErrors; each means the file is unusable
+        raise UserError(f'{path}: not a frozen graph ({error})') from None
+    names = {node.name for node in graph_def.node}
+    missing = [name for name in (inputs, *outputs) if name not in names]
+    if missing:
+        raise UserError(f'{path}: no node called {", ".join(missing)}; is it an inference graph written by export.py?')
+
+    def import_graph() -> None:
+        tf.graph_util.import_graph_def(graph_def, name='')
+
+    wrapped = tf.compat.v1.wrap_function(import_graph, [])
+    graph = wrapped.graph
+    pruned = wrapped.prune(f'{inputs}:0', {name: graph.get_tensor_by_name(f'{name}:0') for name in outputs})
+    rank = graph.get_tensor_by_name(f'{inputs}:0').shape.rank
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        fed = images[0] if rank == 3 else images  # graphs for one image have no batch dimension
+        return {name: value.numpy() for name, value in pruned(tf.constant(fed)).items()}
+
+    return run
+
+
+def _source(tensor: Any) -> Any:
+    """The tensor behind a function's return Identity, which carries the public name."""
+    op = tensor.op
+    return op.inputs[0] if op.type == 'Identity' and op.name.startswith('Identity') else tensor

@@ -1,0 +1,100 @@
+"""Each form, reloaded, says what the live model says, under the documented names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from core.errors import UserError
+from core.servable import Servable
+from exporters import checkpoint, frozen_graph, saved_model
+from tests import fake_model
+
+COLORS = [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
+OUTPUTS = ['predictions', 'colours']
+
+
+@pytest.fixture(scope='module')
+def model():
+    return fake_model.FakeModel()
+
+
+@pytest.fixture(scope='module')
+def concrete(model):
+    return Servable(model=model, num_classes=3, pad_to_shape=(20, 30), colors=COLORS).trace()
+
+
+@pytest.fixture(scope='module')
+def graph_path(concrete, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('graph') / frozen_graph.FILENAME)
+    frozen_graph.write(concrete, path)
+    return path
+
+
+def _check(run, model):
+    for shape in [(1, 12, 15), (2, 33, 65)]:
+        batch = fake_model.images(*shape)
+        outputs = run(batch)
+        ids = fake_model.class_ids(model, batch)
+        np.testing.assert_array_equal(outputs['predictions'][..., 0], ids)
+        np.testing.assert_array_equal(outputs['colours'], np.array(COLORS)[ids])
+        assert outputs['predictions'].dtype == np.uint8
+
+
+def test_frozen_graph_gives_the_same_ids(model, graph_path):
+    _check(frozen_graph.load(graph_path, inputs='inputs', outputs=OUTPUTS), model)
+
+
+def test_frozen_graph_runs_in_a_v1_session_by_tensor_name(model, graph_path):
+    graph_def = tf.compat.v1.GraphDef()
+    with open(graph_path, 'rb') as f:
+        graph_def.ParseFromString(f.read())
+    assert not [node.op for node in graph_def.node if 'Variable' in node.op or 'Resource' in node.op]
+    batch = fake_model.images(1, 12, 15)
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.compat.v1.import_graph_def(graph_def, name='')
+        assert graph.get_tensor_by_name('inputs:0').dtype == tf.uint8
+        ids = session.run('predictions:0', {'inputs:0': batch})
+    np.testing.assert_array_equal(ids[..., 0], fake_model.class_ids(model, batch))
+
+
+def test_frozen_graph_is_the_same_bytes_each_time(concrete, graph_path, tmp_path):
+    frozen_graph.write(concrete, str(tmp_path / 'again.pb'))
+    with open(graph_path, 'rb') as f:
+        assert (tmp_path / 'again.pb').read_bytes() == f.read()
+
+
+def test_a_graph_for_one_image_without_batch_is_read(tmp_path):
+    with tf.Graph().as_default() as graph:
+        images = tf.compat.v1.placeholder(tf.uint8, [4, 5, 3], name='inputs')
+        tf.identity(tf.cast(images[tf.newaxis, ..., :1], tf.int64), name='predictions')
+    (tmp_path / 'one.pb').write_bytes(graph.as_graph_def().SerializeToString())
+    batch = fake_model.images(1, 4, 5)
+    outputs = frozen_graph.load(str(tmp_path / 'one.pb'), inputs='inputs', outputs=['predictions'])(batch)
+    np.testing.assert_array_equal(outputs['predictions'], batch[..., :1])
+
+
+def test_saved_model_gives_the_same_ids(model, concrete, tmp_path):
+    saved_model.write(concrete, str(tmp_path / 'saved_model'))
+    _check(saved_model.load(str(tmp_path / 'saved_model')), model)
+    loaded = tf.saved_model.load(str(tmp_path / 'saved_model'))
+    assert [v.shape for v in loaded.weights] == [[3, 3, 3, 3]]
+
+
+def test_checkpoint_holds_what_inference_reads(model, concrete, tmp_path):
+    checkpoint.write(concrete, model.variables_by_name(), str(tmp_path / 'model.ckpt'), step=7)
+    reader = tf.train.load_checkpoint(str(tmp_path / 'model.ckpt'))
+    assert sorted(reader.get_variable_to_shape_map()) == ['global_step', 'head/weights']
+    np.testing.assert_array_equal(reader.get_tensor('head/weights'), model.kernel)
+    assert reader.get_tensor('global_step') == 7
+
+
+def test_wrong_graph_files_are_named(graph_path, tmp_path):
+    with pytest.raises(UserError, match=r'missing\.pb: no such file'):
+        frozen_graph.load(str(tmp_path / 'missing.pb'), inputs='inputs', outputs=OUTPUTS)
+    (tmp_path / 'text.pb').write_text('hello, this is no graph')
+    with pytest.raises(UserError, match=r'text\.pb: not a frozen graph'):
+        frozen_graph.load(str(tmp_path / 'text.pb'), inputs='inputs', outputs=OUTPUTS)
+    with pytest.raises(UserError, match='no node called probabilities; is it an inference graph'):
+        frozen_graph.load(graph_path, inputs='inputs', outputs=['predictions', 'probabilities'])

@@ -37,7 +37,7 @@ $(STAMP): requirements.txt
 	@touch $(STAMP)
 
 protos: $(STAMP) ## generate protos/*_pb2.py and .pyi from protos/*.proto
-	$(PY) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. protos/*.proto
+	$(PY) -m protos.generate
 
 format: $(STAMP) ## rewrite the code in the house's format, sort imports
 	$(PY) -m ruff check --fix --quiet .

@@ -1,4 +1,4 @@
-# TensorFlow as untyped: pyright's own stubs describe a part of an older version and refuse valid code (x[..., 0], for one).
+# TensorFlow as untyped: the stubs that pyright brings describe a part of an older version and refuse valid code.
 from typing import Any
 
 def __getattr__(name: str) -> Any: ...

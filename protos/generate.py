@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parent
 def generate(destination: Path) -> None:
     """Compiles every .proto of this folder into `destination`/protos, a folder that exists.
 
-    Needs grpcio-tools, a development dependency. Raises RuntimeError if the compiler fails; its own message is on stderr.
+    Needs grpcio-tools, a development dependency. Raises RuntimeError if the compiler fails; its message is on stderr.
     """
     from grpc_tools import protoc
 

@@ -1,0 +1,169 @@
+"""Is a parsed config sensible? Every problem at once, each with its field path; imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from builders import config_ranges as tables
+from builders.names import alternatives, suggestion
+from protos.pipeline_pb2 import PipelineConfig
+from protos.train_pb2 import TrainConfig
+
+_NEEDED_BLOCKS = {
+    None: ('model',),
+    'train': ('model', 'train_config', 'train_input_reader'),
+    'eval': ('model', 'eval_input_reader'),
+    'export': ('model',),
+    'predict': ('model',),
+}
+_PLACEHOLDER = 'MODIFY_THIS_FIELD'
+
+
+def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
+    """Every problem of a pipeline config, in the order of the fields.
+
+    Args:
+      config: a parsed config.
+      purpose: `train`, `eval`, `export`, `predict` or None; blocks that it needs must be there. Blocks that are there
+        are checked whatever the purpose.
+    """
+    return [
+        *(f'{block}: not set{_what_to_set(config, block)}' for block in _missing_blocks(config, purpose)),
+        *message_problems(config),
+        *_class_problems(config, purpose),
+        *_training_problems(config.train_config),
+    ]
+
+
+def message_problems(message: Message, path: str = '') -> Iterator[str]:
+    """Problems inside one message and the messages within, by the tables of `config_ranges`."""
+    name = message.DESCRIPTOR.name
+    for field in tables.REQUIRED.get(name, ()):
+        if not _is_set(message, field):
+            yield _join(path, field) + ': not set' + _what_to_set(message, field)
+    for oneof in message.DESCRIPTOR.oneofs:
+        if message.WhichOneof(oneof.name) is None:
+            yield f'{path}: not set; choose {alternatives([field.name for field in oneof.fields])}'
+    for field in message.DESCRIPTOR.fields:
+        for place, value in _values(message, field, path):
+            if isinstance(value, Message):
+                yield from message_problems(value, place)
+            else:
+                yield from _value_problems(name, field.name, place, value)
+    yield from _order_problems(message, path)
+
+
+def _values(message: Message, field: FieldDescriptor, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) of what was written into the field: nothing, one, or each element of a list."""
+    place = _join(path, field.name)
+    if field.is_repeated:
+        yield from ((f'{place}[{i}]', value) for i, value in enumerate(getattr(message, field.name)))
+    elif message.HasField(field.name):
+        yield place, getattr(message, field.name)
+
+
+def _value_problems(message: str, field: str, place: str, value: Any) -> Iterator[str]:
+    allowed = tables.RANGES.get(message, {}).get(field)
+    if allowed is not None and value not in allowed:
+        yield f'{place}: got {_short(value)}, choose {allowed.text}'
+    choices = tables.CHOICES.get(message, {}).get(field)
+    if choices is not None and value and value not in choices:
+        yield f'{place}: got {value!r}{suggestion(value, choices)}'
+    only, reason = tables.FIXED.get(message, {}).get(field, (value, ''))
+    if value != only:
+        yield f'{place}: got {value}; {reason}, remove the field'
+    if isinstance(value, str) and _PLACEHOLDER in value:
+        yield f'{place}: got {value!r}, a placeholder; write your own value'
+
+
+def _order_problems(message: Message, path: str) -> Iterator[str]:
+    if message.DESCRIPTOR.name in tables.ORDERED:
+        low, high = tables.ORDERED[message.DESCRIPTOR.name]
+        if getattr(message, low) > getattr(message, high):
+            values = f'{_short(getattr(message, low))} > {_short(getattr(message, high))}'
+            yield f'{path}: {low} is above {high} ({values})'
+
+
+def _missing_blocks(config: PipelineConfig, purpose: str | None) -> Iterator[str]:
+    yield from (block for block in _NEEDED_BLOCKS[purpose] if not config.HasField(block))
+
+
+def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str]:
+    """Number of classes against ignore labels and class weights."""
+    kind = config.model.WhichOneof('model')
+    if kind is None:
+        return
+    model, path = getattr(config.model, kind), f'model.{kind}'
+    num_classes, ignore_label = model.num_classes, model.loss.ignore_label
+    if ignore_label < num_classes <= tables.CLASSES.high:
+        yield (
+            f'{path}.loss.ignore_label: got {ignore_label}, which is one of the classes 0..{num_classes - 1}; '
+            f'choose {num_classes}..255'
+        )
+    weights = model.loss.classification_loss.softmax.class_weight
+    place = f'{path}.loss.classification_loss.softmax.class_weight'
+    if weights and len(weights) != num_classes:
+        yield f'{place}: got {len(weights)} weights for {num_classes} classes; write one per class or none'
+    if weights and not any(weights):
+        yield f'{place}: every weight is 0, so nothing would be learned; one at least must be above 0'
+    evaluates = purpose in (None, 'eval') and config.HasField('eval_input_reader')
+    if (evaluates or config.HasField('eval_config')) and config.eval_config.ignore_label != ignore_label:
+        yield (
+            f'eval_config.ignore_label: got {config.eval_config.ignore_label}, but {path}.loss.ignore_label is '
+            f'{ignore_label}; make them equal'
+        )
+
+
+def _training_problems(train: TrainConfig) -> Iterator[str]:
+    """Relations within train_config."""
+    if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
+        yield (
+            'train_config.fine_tune_checkpoint_type: not set, needed with fine_tune_checkpoint; choose '
+            + alternatives(tables.FINE_TUNE_TYPES)
+        )
+    unequal = ''
+    for i, step in enumerate(train.preprocessor_step):
+        kind = step.WhichOneof('preprocessing_step')
+        padded = kind == 'aspect_ratio_image_resize' and step.aspect_ratio_image_resize.pad_to_max_dimension
+        if kind in ('random_image_crop', 'resize_image') or padded:
+            unequal = ''
+        elif kind == 'random_image_scale':
+            unequal = f'train_config.preprocessor_step[{i}].{kind}'
+    if unequal and train.batch_size > 1:
+        yield (
+            f'{unequal}: gives images of different sizes, which do not fit into one batch of {train.batch_size}; '
+            'add random_image_crop behind it'
+        )
+
+
+def _is_set(message: Message, field: str) -> bool:
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    if descriptor.is_repeated:
+        return len(getattr(message, field)) > 0
+    return message.HasField(field) and getattr(message, field) != ''
+
+
+def _what_to_set(message: Message, field: str) -> str:
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    if descriptor.message_type is not None and descriptor.message_type.oneofs:
+        return f'; choose {alternatives([member.name for member in descriptor.message_type.oneofs[0].fields])}'
+    choices = tables.CHOICES.get(message.DESCRIPTOR.name, {}).get(field)
+    if choices:
+        return f'; choose from {list(choices)}'
+    allowed = tables.RANGES.get(message.DESCRIPTOR.name, {}).get(field)
+    if allowed is not None:
+        return f'; choose {"one or more values, each " if descriptor.is_repeated else ""}{allowed.text}'
+    return '; must be written'
+
+
+def _short(value: float) -> str:
+    """A float32 as it was written: 0.1, not 0.10000000149."""
+    return str(value) if isinstance(value, int) else f'{value:.7g}'
+
+
+def _join(path: str, field: str) -> str:
+    return f'{path}.{field}' if path else field

@@ -1,0 +1,159 @@
+"""What each field may hold, as tables by message name; imports no TensorFlow.
+
+These are the ranges that the comments in `protos/*.proto` state. Relations between fields are in `config_checks`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; None leaves that side open.
+
+    Attributes:
+      text: how the range is called in an error.
+      above_low: `low` itself is outside.
+      below_high: `high` itself is outside.
+    """
+
+    text: str
+    low: float | None = None
+    high: float | None = None
+    above_low: bool = False
+    below_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if self.low is not None and (value < self.low or (self.above_low and value == self.low)):
+            return False
+        return self.high is None or not (value > self.high or (self.below_high and value == self.high))
+
+
+FINITE = Range('a finite number')
+COUNT = Range('1 or more', low=1)
+NOT_NEGATIVE = Range('0 or more', low=0)
+POSITIVE = Range('above 0', low=0, above_low=True)
+FRACTION = Range('above 0, up to 1', low=0, high=1, above_low=True)
+SHARE = Range('0..1', low=0, high=1)
+BELOW_ONE = Range('from 0 to below 1', low=0, high=1, below_high=True)
+CLASSES = Range('1..254', low=1, high=254)
+BYTE = Range('0..255', low=0, high=255)
+
+_SIZE = {'height': COUNT, 'width': COUNT}
+_FACTORS = {'min_factor': POSITIVE, 'max_factor': POSITIVE}
+_MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT}
+_MOMENTS = {'beta_1': BELOW_ONE, 'beta_2': BELOW_ONE, 'epsilon': POSITIVE}
+
+RANGES: dict[str, dict[str, Range]] = {
+    'PSPNet': {**_MODEL, 'auxiliary_loss_weight': NOT_NEGATIVE},
+    'ICNet': {
+        **_MODEL,
+        'main_branch_loss_weight': NOT_NEGATIVE,
+        'second_branch_loss_weight': NOT_NEGATIVE,
+        'first_branch_loss_weight': NOT_NEGATIVE,
+    },
+    'Loss': {'ignore_label': BYTE},
+    'SoftmaxClassificationLoss': {'class_weight': NOT_NEGATIVE, 'label_smoothing': BELOW_ONE},
+    'L1Regularizer': {'weight': NOT_NEGATIVE},
+    'L2Regularizer': {'weight': NOT_NEGATIVE},
+    'TruncatedNormalInitializer': {'mean': FINITE, 'stddev': POSITIVE},
+    'VarianceScalingInitializer': {'factor': POSITIVE},
+    'BatchNorm': {'decay': SHARE, 'epsilon': POSITIVE},
+    'TrainConfig': {'batch_size': COUNT, 'log_every_n_steps': COUNT, 'summary_every_n_steps': COUNT},
+    'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE},
+    'MomentumOptimizer': {'momentum_optimizer_value': BELOW_ONE},
+    'AdamOptimizer': _MOMENTS,
+    'AdamWOptimizer': {**_MOMENTS, 'weight_decay': NOT_NEGATIVE},
+    'Warmup': {'initial_factor': SHARE},
+    'ConstantLearningRate': {'learning_rate': POSITIVE},
+    'ExponentialDecayLearningRate': {
+        'initial_learning_rate': POSITIVE,
+        'decay_steps': COUNT,
+        'decay_factor': FRACTION,
+    },
+    'PolynomialDecayLearningRate': {
+        'initial_learning_rate': POSITIVE,
+        'decay_steps': COUNT,
+        'power': POSITIVE,
+        'end_learning_rate': NOT_NEGATIVE,
+    },
+    'CosineDecayLearningRate': {
+        'initial_learning_rate': POSITIVE,
+        'decay_steps': COUNT,
+        'final_learning_rate': NOT_NEGATIVE,
+    },
+    'SetFixedImageSize': {'fixed_height': COUNT, 'fixed_width': COUNT},
+    'AspectRatioImageResize': {'min_dimension': COUNT, 'max_dimension': COUNT},
+    'RandomImageScale': {'min_scale_ratio': POSITIVE, 'max_scale_ratio': POSITIVE},
+    'RandomCropImage': {'crop_height': COUNT, 'crop_width': COUNT, 'max_class_share': FRACTION},
+    'RandomBrightness': {'max_delta': BYTE},
+    'RandomContrast': _FACTORS,
+    'RandomSaturation': _FACTORS,
+    'RandomHue': {'max_delta': Range('0..0.5', low=0, high=0.5)},
+    'RandomGamma': {'min_gamma': POSITIVE, 'max_gamma': POSITIVE},
+    'RandomRotation': {'max_angle': Range('0..180', low=0, high=180)},
+    'ResizeImage': _SIZE,
+    'InputReader': {'num_readers': COUNT, 'num_parallel_calls': COUNT, 'shuffle_buffer': COUNT},
+    'EvalConfig': {'ignore_label': BYTE},
+    'CroppedEvalInput': _SIZE,
+    'PaddedEvalInput': _SIZE,
+    'FilterPruner': {'compression_factor': FRACTION},
+}
+
+# Fields without a default that must be written; for texts, with something in them.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    'PSPNet': ('num_classes', 'feature_extractor', 'pooling_factors'),
+    'ICNet': ('num_classes', 'feature_extractor', 'pooling_factors'),
+    'PSPNetICNetFeatureExtractor': ('type',),
+    'TrainConfig': ('optimizer',),
+    'MomentumOptimizer': ('learning_rate',),
+    'AdamOptimizer': ('learning_rate',),
+    'AdamWOptimizer': ('learning_rate',),
+    'CosineDecayLearningRate': ('decay_steps',),
+    'SetFixedImageSize': ('fixed_height', 'fixed_width'),
+    'RandomCropImage': ('crop_height', 'crop_width'),
+    'ResizeImage': ('height', 'width'),
+    'InputReader': ('tf_record_input_reader',),
+    'TFRecordInputReader': ('input_path',),
+    'CroppedEvalInput': ('height', 'width'),
+    'PaddedEvalInput': ('height', 'width'),
+    'CommpressionConfig': ('compression_strategy',),
+    'FilterPruner': ('input', 'output'),
+    'SingleNodePruningSpec': ('target',),
+    'NodeName': ('name',),
+}
+
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    'PSPNetICNetFeatureExtractor': {'type': FEATURE_EXTRACTORS},
+    'TrainConfig': {'fine_tune_checkpoint_type': FINE_TUNE_TYPES},
+}
+
+# Pairs whose first may not exceed the second.
+ORDERED: dict[str, tuple[str, str]] = {
+    'AspectRatioImageResize': ('min_dimension', 'max_dimension'),
+    'RandomImageScale': ('min_scale_ratio', 'max_scale_ratio'),
+    'RandomContrast': ('min_factor', 'max_factor'),
+    'RandomSaturation': ('min_factor', 'max_factor'),
+    'RandomGamma': ('min_gamma', 'max_gamma'),
+    'PolynomialDecayLearningRate': ('end_learning_rate', 'initial_learning_rate'),
+    'CosineDecayLearningRate': ('final_learning_rate', 'initial_learning_rate'),
+}
+
+# Fields that hold one value only, and why.
+FIXED: dict[str, dict[str, tuple[int, str]]] = {
+    'RandomCropImage': {
+        'images_channel_dim': (3, 'images have 3 channels'),
+        'labels_channel_dim': (1, 'labels have 1 channel'),
+    },
+    'SetFixedImageSize': {
+        'images_channel_dim': (3, 'images have 3 channels'),
+        'labels_channel_dim': (1, 'labels have 1 channel'),
+    },
+    'TrainConfig': {'quantize_with_delay': (0, 'training with simulated quantisation is not offered')},
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -68,7 +68,7 @@ class Servable:
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """`predictions` [N, H, W, 1] and, when there are colors, `colours` uint8 [N, H, W, 3]."""
         class_ids = self.class_ids(images)
-        outputs = {PREDICTIONS: tf.identity(class_ids[..., tf.newaxis], PREDICTIONS)}
+        outputs = {PREDICTIONS: tf.identity(tf.expand_dims(class_ids, -1), PREDICTIONS)}
         if self.colors is not None:
             colours = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
             outputs[COLOURS] = tf.identity(colours, COLOURS)
@@ -90,6 +90,12 @@ class Servable:
         padded = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
         known = [None if n is None else max(n, p) for n, p in zip(images.shape[1:3], self.pad_to_shape, strict=True)]
         return tf.ensure_shape(padded, [images.shape[0], *known, images.shape[3]])
+
+
+def inference_variables(concrete: Any, variables_by_name: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
+    """Those of `variables_by_name` that the traced function reads: without auxiliary heads and other training parts."""
+    read = {variable.ref() for variable in concrete.variables}
+    return {name: variable for name, variable in variables_by_name.items() if variable.ref() in read}
 
 
 def _size(images: tf.Tensor, axis: int) -> Any:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
 PREFIX = 'model.ckpt'
 
 
-def write(concrete: Any, variables_by_name: Mapping[str, tf.Variable], path: str, *, step: int) -> None:
+def write(variables_by_name: Mapping[str, tf.Variable], path: str, *, step: int) -> None:
     """Writes `<path>.index` and `<path>.data-*`.
 
     Args:
-      concrete: from `core.servable.Servable.trace`; variables that it does not read (auxiliary heads) are left out.
-      variables_by_name: the model's, by slim name.
+      variables_by_name: by slim name; see `core.servable.inference_variables`.
       path: the prefix to write.
       step: saved as int64 `global_step`.
     """
-    read = {variable.ref() for variable in concrete.variables}
-    tensors = {name: v.read_value() for name, v in variables_by_name.items() if v.ref() in read}
+    tensors = {name: variable.read_value() for name, variable in variables_by_name.items()}
     tensors['global_step'] = tf.constant(step, tf.int64)
     names = sorted(tensors)
     tf.raw_ops.SaveV2(

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from core.errors import UserError
-from core.servable import Servable
+from core.servable import Servable, inference_variables
 from exporters import checkpoint, frozen_graph, saved_model
 from tests import fake_model
 
@@ -83,7 +83,8 @@ def test_saved_model_gives_the_same_ids(model, concrete, tmp_path):
 
 
 def test_checkpoint_holds_what_inference_reads(model, concrete, tmp_path):
-    checkpoint.write(concrete, model.variables_by_name(), str(tmp_path / 'model.ckpt'), step=7)
+    variables = inference_variables(concrete, model.variables_by_name())
+    checkpoint.write(variables, str(tmp_path / 'model.ckpt'), step=7)
     reader = tf.train.load_checkpoint(str(tmp_path / 'model.ckpt'))
     assert sorted(reader.get_variable_to_shape_map()) == ['global_step', 'head/weights']
     np.testing.assert_array_equal(reader.get_tensor('head/weights'), model.kernel)

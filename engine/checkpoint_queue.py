@@ -1,0 +1,67 @@
+"""Which checkpoints of a training directory to evaluate, in which order, and when there are no more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from core.errors import CheckpointError
+from engine import checkpoints
+
+
+def newest(train_dir: str) -> str:
+    """The newest checkpoint; CheckpointError if there is none."""
+    path = checkpoints.latest(train_dir)
+    if path is None:
+        raise CheckpointError(f'{train_dir}: no checkpoint (model.ckpt-<step>) in this directory; check --train_dir')
+    return path
+
+
+def starting_at(train_dir: str, checkpoint: str) -> list[str]:
+    """`checkpoint` and all later ones of `train_dir`, in step order.
+
+    Args:
+      checkpoint: a step, a name in `train_dir` (`model.ckpt-200`), or a path to it.
+    """
+    found = checkpoints.all_checkpoints(train_dir)
+    name = os.path.basename(checkpoint.removesuffix('.index'))
+    name = f'model.ckpt-{name}' if name.isdecimal() else name
+    names = [os.path.basename(path) for path in found]
+    if name not in names:
+        there = f'there are {", ".join(names[:3])}{", ..., " + names[-1] if len(names) > 3 else ""}'
+        raise CheckpointError(f'{train_dir}: no checkpoint {name}; {there if names else "there is none"}')
+    return found[names.index(name) :]
+
+
+def follow(
+    train_dir: str,
+    *,
+    first: list[str],
+    last_step: int = 0,
+    poll_seconds: float = 10.0,
+    timeout_seconds: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[str]:
+    """Yields `first`, then each new checkpoint of `train_dir` once, in step order.
+
+    Args:
+      train_dir: may appear later.
+      last_step: ends after a checkpoint of this step or beyond; 0 never does.
+      poll_seconds: between two looks.
+      timeout_seconds: ends when nothing new came for so long; 0 waits for ever.
+      sleep: waits that many seconds.
+    """
+    seen, waited, waiting = -1, 0.0, list(first)
+    while True:
+        for path in waiting:
+            seen, waited = max(seen, checkpoints.step_of(path) or 0), 0.0
+            yield path
+        if last_step and seen >= last_step:
+            return
+        waiting = [path for path in checkpoints.all_checkpoints(train_dir) if (checkpoints.step_of(path) or 0) > seen]
+        if not waiting:
+            if timeout_seconds and waited >= timeout_seconds:
+                return
+            sleep(poll_seconds)
+            waited += poll_seconds

@@ -1,0 +1,57 @@
+"""A trained model from its config and a checkpoint, for evaluation, prediction and export."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from builders import input_builder, model_builder
+from core.errors import CheckpointError
+from core.model import SegmentationModel
+from core.servable import inference_variables
+from engine import checkpoints
+from inputs.label_map import LabelMap
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Restored:
+    """Which checkpoint was loaded: its prefix, and its step (0 if it does not tell)."""
+
+    path: str
+    step: int
+
+
+def build_model(config: Any) -> SegmentationModel:
+    """The model of a pipeline config with its variables created, not yet restored."""
+    model = model_builder.build(config.model)
+    model.build()
+    return model
+
+
+def restore(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike) -> Restored:
+    """Assigns every variable that the traced function reads, or raises CheckpointError.
+
+    Training-only parts may be missing: an exported checkpoint has no auxiliary heads.
+
+    Args:
+      model: built.
+      concrete: the traced function that will run.
+      checkpoint: prefix, one of its files, or a directory, whose newest is taken.
+    """
+    variables = inference_variables(concrete, model.variables_by_name())
+    report = checkpoints.restore_variables(variables, checkpoint, strict=True)
+    return Restored(path=report.path, step=_step(report.path))
+
+
+def build_label_map(config: Any, num_classes: int) -> LabelMap:
+    """Names and colours: of the evaluation data if it has a label map, else of the training data, else numbered."""
+    reader = config.eval_input_reader if config.eval_input_reader.label_map_path else config.train_input_reader
+    return input_builder.build_label_map(reader, num_classes)
+
+
+def _step(path: str) -> int:
+    try:
+        return int(checkpoints.read(path).tensor(checkpoints.GLOBAL_STEP))
+    except CheckpointError:
+        return checkpoints.step_of(path) or 0

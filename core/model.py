@@ -1,0 +1,172 @@
+"""The contract between the engine and every meta-architecture.
+
+Flow of one step: images -> preprocess -> predict -> loss (training) or postprocess (inference). A model holds no mode
+and no labels: both are arguments. What it remembers are its variables, in one store under slim's names.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import tensorflow as tf
+
+from core import layers
+from core.feature_extractor import FeatureExtractor
+from core.fields import CLASS_IDS, LOGITS, PROBABILITIES
+from third_party import slim
+
+BACKBONE_SCOPE = 'SharedFeatureExtractor'
+
+Predictions = Mapping[str, tf.Tensor]
+PixelLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossTerm:
+    """One weighted loss: `name` in logs, the `head` in predictions it scores, and its `weight` in the sum.
+
+    With `upsample_factor` above 1 the head's logits [B, h, w, C] are enlarged, corners aligned, before they are scored.
+    """
+
+    name: str
+    head: str
+    weight: float
+    upsample_factor: int = 1
+
+
+class SegmentationModel(tf.Module, abc.ABC):
+    """A network that labels every pixel of an image of any size.
+
+    Args:
+      num_classes: number of classes, 1 or more; the ignore label is not one.
+      feature_extractor: the backbone.
+      hyperparams: initialiser, regulariser and batch norm of the whole model, backbone included.
+      pixel_loss: logits and labels -> scalar.
+      freeze_backbone: run the backbone's batch norm in inference mode and list its variables as not trainable.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        feature_extractor: FeatureExtractor,
+        hyperparams: layers.Hyperparams,
+        pixel_loss: PixelLoss,
+        freeze_backbone: bool = False,
+    ):
+        super().__init__(name='model')
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be 1 or more, got {num_classes}')
+        self.num_classes = num_classes
+        self.feature_extractor = feature_extractor
+        self.hyperparams = hyperparams
+        self.freeze_backbone = freeze_backbone
+        self._pixel_loss = pixel_loss
+        self._store = slim.VariableStore()
+
+    @property
+    def backbone_scope(self) -> str:
+        """Prefix of the backbone's variable names."""
+        return BACKBONE_SCOPE
+
+    @property
+    @abc.abstractmethod
+    def loss_terms(self) -> Sequence[LossTerm]:
+        """The losses of a training step, the main one first."""
+
+    @abc.abstractmethod
+    def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
+        """Builds the network; called within the store and the layer scope. See `predict`."""
+
+    def build(self) -> None:
+        """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing."""
+        if self.variables_by_name():
+            return
+        with tf.__internal__.FuncGraph('build').as_default():
+            # 97 leaves every stage at least 2 pixels; the size of the image does not reach any variable.
+            self.predict(tf.zeros([1, 97, 97, 3]), is_training=True)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """The variable store's context. Entered again around `strategy.run`, whose replica threads start in it."""
+        with self._store.scope():
+            yield
+
+    def preprocess(self, images: tf.Tensor) -> tf.Tensor:
+        """uint8 or float [B, H, W, 3] in 0..255, RGB -> float32 in the backbone's range."""
+        return self.feature_extractor.preprocess(images)
+
+    def predict(self, images: tf.Tensor, is_training: bool) -> dict[str, tf.Tensor]:
+        """Preprocessed images [B, H, W, 3] -> {'logits': [B, h, w, C], auxiliary heads when training}.
+
+        In inference h, w = H, W. In training they are the architecture's own stride, which is what the losses score.
+        """
+        with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
+            return self._predict(images, is_training=is_training)
+
+    def loss(self, predictions: Predictions, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """{name: weighted float32 scalar} for class ids int32 [B, H, W]; labels are resized to each head's size."""
+        losses = {}
+        for term in self.loss_terms:
+            if term.head not in predictions:
+                continue
+            logits = predictions[term.head]
+            if term.upsample_factor > 1:
+                logits = layers.enlarge(logits, term.upsample_factor)
+            scaled_labels = layers.resize_labels(labels, layers.spatial_size(logits))
+            losses[term.name] = term.weight * self._pixel_loss(logits, scaled_labels)
+        return losses
+
+    def regularization_loss(self) -> tf.Tensor:
+        """Sum of the regulariser over every trainable convolution kernel, backbone included; 0 without one."""
+        regularizer = self.hyperparams.regularizer
+        if regularizer is None:
+            return tf.constant(0.0)
+        kernels = [v for v in self.trainable_variables if _leaf(v) == 'weights']
+        return tf.add_n([regularizer(kernel) for kernel in kernels])
+
+    def postprocess(self, predictions: Predictions) -> dict[str, tf.Tensor]:
+        """{'class_ids': int32 [B, H, W], 'probabilities': float32 [B, H, W, C]} from inference predictions."""
+        logits = tf.cast(predictions[LOGITS], tf.float32)
+        return {CLASS_IDS: tf.argmax(logits, axis=-1, output_type=tf.int32), PROBABILITIES: tf.nn.softmax(logits)}
+
+    def variables_by_name(self) -> dict[str, tf.Variable]:
+        """{slim name without ':0': variable}, every variable of the model."""
+        return dict(self._store._vars)
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """Variables that a step changes by their gradient; a frozen backbone has none."""
+        prefix = f'{self.backbone_scope}/'
+        return tuple(
+            variable
+            for name, variable in self.variables_by_name().items()
+            if variable.trainable and not (self.freeze_backbone and name.startswith(prefix))
+        )
+
+    def classification_variables(self) -> dict[str, tf.Variable]:
+        """{name in a slim ImageNet checkpoint: variable} of the backbone."""
+        prefix = f'{self.backbone_scope}/'
+        return {
+            name.removeprefix(prefix): variable
+            for name, variable in self.variables_by_name().items()
+            if name.startswith(prefix)
+        }
+
+    def _extract_features(self, images: tf.Tensor, *, is_training: bool) -> Mapping[str, tf.Tensor]:
+        """The backbone's features under `backbone_scope`, its batch norm frozen if the backbone is."""
+        train_norm = is_training and self.hyperparams.batch_norm.train and not self.freeze_backbone
+        with slim.arg_scope([slim.batch_norm], is_training=train_norm):
+            with tf.compat.v1.variable_scope(self.backbone_scope):
+                return self.feature_extractor(images)
+
+    def _classifier(self, features: tf.Tensor, scope: str) -> tf.Tensor:
+        """1x1 convolution with bias to `num_classes` logits, no norm, no activation."""
+        return slim.conv2d(features, self.num_classes, 1, activation_fn=None, normalizer_fn=None, scope=scope)
+
+
+def _leaf(variable: tf.Variable) -> str:
+    return variable.name.split(':')[0].rsplit('/', 1)[-1]

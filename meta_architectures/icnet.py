@@ -1,0 +1,159 @@
+"""ICNet (Zhao et al., arXiv:1704.08545): three resolutions, fused from coarse to fine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from core import layers
+from core.fields import LOGITS
+from core.model import LossTerm, SegmentationModel
+from meta_architectures.pspnet import check_pooling_factors, numbered
+from third_party import slim
+
+_FIRST_AUXILIARY = 'first_auxiliary_logits'
+_SECOND_AUXILIARY = 'second_auxiliary_logits'
+_SINGLE_BRANCH_AUXILIARY = 'single_branch_auxiliary_logits'
+_STRIDE = 4
+_SINGLE_BRANCH_STRIDE = 8
+_SINGLE_BRANCH_AUXILIARY_WEIGHT = 0.4  # as PSPNet's auxiliary loss; the reference has no field for it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BranchWeights:
+    """Weights of the losses of the fused (main), 1/8 (second) and 1/16 (first) branch; equation 1 of the paper."""
+
+    main: float = 1.0
+    second: float = 0.4
+    first: float = 0.4
+
+
+class ICNet(SegmentationModel):
+    """The backbone sees the image at half, later a quarter of its size; a light branch sees all of it.
+
+    Args:
+      pooling_factors: levels of the fast pyramid pooling module; factor n pools an n x n grid.
+      branch_weights: weights of the three losses.
+      use_auxiliary_loss: train the two lower branches' own classifiers; without it the main loss has weight 1.
+      pretrain_single_branch_mode: only the backbone on the full image with pyramid pooling, a PSPNet-like first stage.
+      upsample_logits: score the losses after enlarging each head by the output stride.
+      filter_scale: width of the heads; the backbone has its own.
+      mobile_ops_only: build the inference graph without AddN, which mobile runtimes lack.
+      kwargs: see `SegmentationModel`.
+    """
+
+    def __init__(
+        self,
+        *,
+        pooling_factors: Sequence[float],
+        branch_weights: BranchWeights | None = None,
+        use_auxiliary_loss: bool = False,
+        pretrain_single_branch_mode: bool = False,
+        upsample_logits: bool = False,
+        filter_scale: float = 1.0,
+        mobile_ops_only: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if self.feature_extractor.halve_after_c3 == pretrain_single_branch_mode:
+            raise ValueError('the extractor halves its features after c3 exactly when all branches are built')
+        self._pooling_factors = check_pooling_factors(pooling_factors)
+        self._use_auxiliary_loss = use_auxiliary_loss
+        self._single_branch = pretrain_single_branch_mode
+        self._filter_scale = filter_scale
+        self._mobile_ops_only = mobile_ops_only
+        self._loss_terms = self._make_loss_terms(branch_weights or BranchWeights(), upsample_logits)
+
+    @property
+    def loss_terms(self) -> Sequence[LossTerm]:
+        return self._loss_terms
+
+    def _make_loss_terms(self, weights: BranchWeights, upsample: bool) -> list[LossTerm]:
+        stride = _SINGLE_BRANCH_STRIDE if self._single_branch else _STRIDE
+        factor = stride if upsample else 1
+        if not self._use_auxiliary_loss:
+            return [LossTerm(name='loss', head=LOGITS, weight=1.0, upsample_factor=factor)]
+        terms = [LossTerm(name='loss', head=LOGITS, weight=weights.main, upsample_factor=factor)]
+        if self._single_branch:
+            return [
+                *terms,
+                LossTerm(
+                    name='pretrain_single_branch_mode_loss',
+                    head=_SINGLE_BRANCH_AUXILIARY,
+                    weight=_SINGLE_BRANCH_AUXILIARY_WEIGHT,
+                ),
+            ]
+        for name, head, weight in (
+            ('first_aux_loss', _FIRST_AUXILIARY, weights.first),
+            ('second_aux_loss', _SECOND_AUXILIARY, weights.second),
+        ):
+            terms.append(LossTerm(name=name, head=head, weight=weight, upsample_factor=factor))
+        return terms
+
+    def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
+        auxiliary = {}
+        backbone_images = images if self._single_branch else layers.halve(images)
+        features = self._extract_features(backbone_images, is_training=is_training)
+        coarse = self._pyramid_pooling(features['c5'])
+        if self._single_branch:
+            fused = coarse
+            auxiliary[_SINGLE_BRANCH_AUXILIARY] = (features['c4'], 'AuxPredictions', 'Conv')
+        else:
+            fine = self._high_resolution_branch(images)
+            fused, coarse_up = self._cascade_feature_fusion(coarse, features['c3'], number=0)
+            fused, middle_up = self._cascade_feature_fusion(fused, fine, number=1)
+            auxiliary[_FIRST_AUXILIARY] = (coarse_up, None, 'AuxOutput')
+            auxiliary[_SECOND_AUXILIARY] = (middle_up, None, 'AuxOutput_1')
+            fused = layers.enlarge(fused, 2)
+        with tf.compat.v1.variable_scope('Predictions'):
+            logits = self._classifier(fused, scope='Conv')
+        if not is_training:
+            return {LOGITS: layers.resize_bilinear(logits, layers.spatial_size(images))}
+        return {LOGITS: logits, **self._auxiliary_heads(auxiliary)}
+
+    def _auxiliary_heads(self, auxiliary: dict[str, tuple[tf.Tensor, str | None, str]]) -> dict[str, tf.Tensor]:
+        heads = {}
+        if self._use_auxiliary_loss:
+            for head, (features, outer_scope, scope) in auxiliary.items():
+                full_scope = scope if outer_scope is None else f'{outer_scope}/{scope}'
+                heads[head] = self._classifier(features, scope=full_scope)
+        return heads
+
+    def _width(self, width: int) -> int:
+        return layers.scaled_width(width, self._filter_scale)
+
+    def _pyramid_pooling(self, features: tf.Tensor) -> tf.Tensor:
+        """[B, h, w, C] -> [B, h, w, 512 f]: pooled levels are added, not concatenated (the paper's fast module)."""
+        size = layers.spatial_size(features)
+        levels = [features]
+        for factor in self._pooling_factors:
+            levels.append(layers.resize_bilinear(layers.average_pool_grid(features, factor), size))
+        summed = layers.add_all(levels, mobile_ops_only=self._mobile_ops_only)
+        return slim.conv2d(summed, self._width(512), 1, scope='FastPSPModule/Conv')
+
+    def _high_resolution_branch(self, images: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, 3] -> [B, H/8, W/8, 256 f] through four light convolutions."""
+        net = images
+        for number, (width, stride) in enumerate(((64, 2), (64, 2), (128, 2), (256, 1))):
+            net = slim.conv2d(net, self._width(width), 3, stride=stride, scope=numbered('Conv', number))
+        return net
+
+    def _cascade_feature_fusion(
+        self, coarse: tf.Tensor, fine: tf.Tensor, *, number: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Figure 4 of the paper: (fused [B, h, w, 256 f] at the size of `fine`, `coarse` enlarged twice).
+
+        The enlarged map takes the fine one's size without aligned corners, as the reference does; at image sizes of the
+        form 32 k + 1 the sizes agree and nothing is resized.
+        """
+        enlarged = layers.enlarge(coarse, 2)
+        with tf.compat.v1.variable_scope(numbered('CascadeFeatureFusion', number)):
+            width = self._width(256)
+            context = slim.conv2d(enlarged, width, 3, rate=2, activation_fn=None, scope='DilatedConv')
+            detail = slim.conv2d(fine, width, 1, activation_fn=None, scope='Conv')
+            context = layers.resize_bilinear(context, layers.spatial_size(detail), align_corners=False)
+            fused = layers.add_all([detail, context], mobile_ops_only=self._mobile_ops_only)
+        return tf.nn.relu(fused), enlarged

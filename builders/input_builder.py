@@ -1,0 +1,146 @@
+"""Input messages -> tf.data pipelines, augmentations and label maps."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from core.errors import ConfigError
+from inputs import augmentations as aug
+from inputs import pipeline
+from inputs.label_map import LabelMap
+from protos import input_reader_pb2, pipeline_pb2, preprocessor_pb2
+
+_METHODS = {
+    preprocessor_pb2.BILINEAR: 'bilinear',
+    preprocessor_pb2.NEAREST_NEIGHBOR: 'nearest',
+    preprocessor_pb2.BICUBIC: 'bicubic',
+}
+
+# Each entry: message -> (function, keyword arguments). Steps in _PADS also get the ignore label.
+_STEPS: dict[str, Callable[[Any], tuple[Callable, dict[str, Any]]]] = {
+    'set_fixed_image_size': lambda c: (
+        aug.set_fixed_image_size,
+        {'fixed_height': c.fixed_height, 'fixed_width': c.fixed_width},
+    ),
+    'aspect_ratio_image_resize': lambda c: (
+        aug.aspect_ratio_image_resize,
+        {
+            'min_dimension': c.min_dimension,
+            'max_dimension': c.max_dimension,
+            'method': _METHODS[c.resize_method],
+            'pad_to_max_dimension': c.pad_to_max_dimension,
+        },
+    ),
+    'random_image_scale': lambda c: (
+        aug.random_scale,
+        {'min_ratio': c.min_scale_ratio, 'max_ratio': c.max_scale_ratio},
+    ),
+    'random_image_crop': lambda c: (
+        aug.random_crop,
+        {'height': c.crop_height, 'width': c.crop_width, 'max_class_share': c.max_class_share},
+    ),
+    'random_horizontal_flip': lambda c: (aug.random_horizontal_flip, {}),
+    'random_vertical_flip': lambda c: (aug.random_vertical_flip, {}),
+    'random_brightness': lambda c: (aug.random_brightness, {'max_delta': c.max_delta}),
+    'random_contrast': lambda c: (aug.random_contrast, {'min_factor': c.min_factor, 'max_factor': c.max_factor}),
+    'random_saturation': lambda c: (aug.random_saturation, {'min_factor': c.min_factor, 'max_factor': c.max_factor}),
+    'random_hue': lambda c: (aug.random_hue, {'max_delta': c.max_delta}),
+    'random_gamma': lambda c: (aug.random_gamma, {'min_gamma': c.min_gamma, 'max_gamma': c.max_gamma}),
+    'random_rotation': lambda c: (aug.random_rotation, {'max_angle': c.max_angle}),
+    'resize_image': lambda c: (
+        aug.resize_image,
+        {'height': c.height, 'width': c.width, 'method': _METHODS[c.method]},
+    ),
+}
+_PADS = ('aspect_ratio_image_resize', 'random_image_crop', 'random_rotation')
+
+
+def build_augmentations(
+    steps: Iterable[preprocessor_pb2.PreprocessingStep], *, ignore_label: int = 255
+) -> list[aug.Augmentation]:
+    """The steps in order. Raises ConfigError that names the position of an empty step."""
+    built = []
+    for position, step in enumerate(steps):
+        kind = step.WhichOneof('preprocessing_step')
+        if kind not in _STEPS:
+            raise ConfigError(
+                f'train_config.preprocessor_step[{position}]: got {kind or "nothing"}, choose from {sorted(_STEPS)}'
+            )
+        function, arguments = _STEPS[kind](getattr(step, kind))
+        if kind in _PADS:
+            arguments['ignore_label'] = ignore_label
+        built.append(functools.partial(function, **arguments))
+    return built
+
+
+def build_train(
+    config: pipeline_pb2.PipelineConfig,
+    *,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Training batches without end, see `inputs.pipeline.training_dataset`.
+
+    Args:
+      config: a validated PipelineConfig.
+      batch_size: instead of train_config.batch_size.
+      seed: instead of train_config.random_seed.
+      first_step: where a resumed run goes on: the batches of earlier steps are passed over.
+
+    Yields {`image`: float32 [B, H, W, 3] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+    """
+    train, reader = config.train_config, config.train_input_reader
+    model = _model(config)
+    ignore_label = model.loss.ignore_label
+    batch_size = batch_size or train.batch_size
+    return pipeline.training_dataset(
+        reader.tf_record_input_reader.input_path,
+        augmentations=build_augmentations(train.preprocessor_step, ignore_label=ignore_label),
+        batch_size=batch_size,
+        num_classes=model.num_classes,
+        ignore_label=ignore_label,
+        seed=train.random_seed if seed is None else seed,
+        shuffle=reader.shuffle,
+        shuffle_buffer=reader.shuffle_buffer,
+        num_readers=reader.num_readers,
+        num_parallel_calls=_parallel_calls(reader),
+        first_example=first_step * batch_size,
+    )
+
+
+def build_eval(config: pipeline_pb2.PipelineConfig) -> tf.data.Dataset:
+    """Every evaluation example exactly once, unbatched, see `inputs.pipeline.evaluation_dataset`."""
+    reader = config.eval_input_reader
+    return pipeline.evaluation_dataset(
+        reader.tf_record_input_reader.input_path,
+        num_classes=_model(config).num_classes,
+        ignore_label=config.eval_config.ignore_label,
+        num_parallel_calls=_parallel_calls(reader),
+    )
+
+
+def build_label_map(reader: input_reader_pb2.InputReader, num_classes: int) -> LabelMap:
+    """The map of `label_map_path`, or numbered classes. ConfigError if its class count is another."""
+    if not reader.label_map_path:
+        return LabelMap.default(num_classes)
+    label_map = LabelMap.load(reader.label_map_path)
+    if label_map.num_classes != num_classes:
+        raise ConfigError(
+            f'label_map_path: {reader.label_map_path} has {label_map.num_classes} classes, the model {num_classes}'
+        )
+    return label_map
+
+
+def _model(config: pipeline_pb2.PipelineConfig) -> Any:
+    """The message of the architecture: each has `num_classes` and `loss`."""
+    return getattr(config.model, config.model.WhichOneof('model'))
+
+
+def _parallel_calls(reader: input_reader_pb2.InputReader) -> int | None:
+    """1, the default, lets tf.data choose."""
+    return reader.num_parallel_calls if reader.num_parallel_calls > 1 else None

@@ -1,0 +1,140 @@
+"""One pair of files -> one checked, serialized Example."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dataset_tools.pairs import Pair
+from inputs import tf_example
+from inputs.label_map import LabelMap
+
+# (path, (height, width)) -> class ids [H, W], any integer kind, already mapped to the classes of the label map.
+LabelReader = Callable[[str, tuple[int, int]], np.ndarray]
+
+_KEPT_FORMATS = {'PNG': 'png', 'JPEG': 'jpeg'}
+_KEPT_MODES = ('RGB', 'L', 'RGBA', 'P', 'LA')
+_LABEL_MODES = ('L', 'P', '1', 'I', 'I;16', 'I;16B')
+_UNDECODABLE = (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError)
+
+
+class BadPair(Exception):
+    """Says, in one line that starts with the file's path, why a pair cannot be used."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """One Example and what the manifest counts: `class_pixels` int64 [num_classes + 1], ignored pixels last."""
+
+    serialized: bytes
+    size: tuple[int, int]
+    class_pixels: np.ndarray
+
+
+def convert(pair: Pair, *, filename: str, label_map: LabelMap, read_label: LabelReader) -> Converted:
+    """Decodes and checks both files; PNG and JPEG images are stored bit for bit, others as PNG, labels as grey PNG.
+
+    Raises BadPair.
+    """
+    image_bytes, image_format, size = _read_image(pair.image)
+    label_bytes = None
+    class_pixels = np.zeros(label_map.num_classes + 1, np.int64)
+    if pair.label is not None:
+        class_ids = _read_label(pair, size, read_label)
+        class_pixels = count_classes(class_ids, label_map, pair.label)
+        label_bytes = _png(Image.fromarray(class_ids.astype(np.uint8)))
+    example = tf_example.encode(
+        image_bytes=image_bytes,
+        image_format=image_format,
+        label_bytes=label_bytes,
+        filename=filename,
+        height=size[0],
+        width=size[1],
+    )
+    return Converted(example.SerializeToString(deterministic=True), size, class_pixels)
+
+
+def count_classes(class_ids: np.ndarray, label_map: LabelMap, path: str) -> np.ndarray:
+    """Pixels per class, ignored pixels last; BadPair if an id is neither a class nor the ignore label."""
+    if class_ids.min() < 0 or class_ids.max() > 255:
+        raise BadPair(f'{path}: ids must be 0..255, got {class_ids.min()}..{class_ids.max()}')
+    counts = np.bincount(class_ids.ravel(), minlength=256)
+    num_classes = label_map.num_classes
+    outside = [int(i) for i in np.flatnonzero(counts) if i >= num_classes and i != label_map.ignore_label]
+    if outside:
+        raise BadPair(
+            f'{path}: ids {outside} are neither a class (0..{num_classes - 1}) '
+            f'nor the ignore label {label_map.ignore_label}'
+        )
+    return np.append(counts[:num_classes], counts[label_map.ignore_label])
+
+
+def read_ids(path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Ids [H, W] of a grey or palette picture (of a palette: the indices). Raises BadPair or what Pillow raises."""
+    del size
+    with Image.open(path) as picture:
+        if picture.mode not in _LABEL_MODES:
+            raise BadPair(f'{path}: a label has one channel of class ids, this picture is {picture.mode}')
+        return np.asarray(picture).astype(np.int64 if picture.mode.startswith('I') else np.uint8)
+
+
+def remapped(read: LabelReader, table: dict[int, int], *, default: int | None = None) -> LabelReader:
+    """`read`, then each id replaced by `table[id]`; ids not in the table stay, or become `default` if that is given."""
+    lookup = np.arange(256) if default is None else np.full(256, default)
+    for source, target in table.items():
+        if 0 <= source < 256:
+            lookup[source] = target
+
+    def read_and_map(path: str, size: tuple[int, int]) -> np.ndarray:
+        ids = read(path, size)
+        if ids.min() < 0 or ids.max() > 255:
+            raise BadPair(f'{path}: ids must be 0..255, got {ids.min()}..{ids.max()}')
+        return lookup[ids]
+
+    return read_and_map
+
+
+def _read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
+    """(encoded bytes, `png` or `jpeg`, (height, width))."""
+    if not os.path.isfile(path):
+        raise BadPair(f'{path}: no such image')
+    try:
+        with open(path, 'rb') as file:
+            content = file.read()
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            size = (picture.height, picture.width)
+            if picture.format in _KEPT_FORMATS and picture.mode in _KEPT_MODES:
+                return content, _KEPT_FORMATS[picture.format], size
+            if picture.mode.startswith(('I', 'F')):
+                raise BadPair(f'{path}: 8 bits a channel are needed, this picture is {picture.mode}')
+            return _png(picture.convert('RGB')), 'png', size
+    except _UNDECODABLE as error:
+        raise BadPair(f'{path}: cannot be decoded as an image: {error}') from error
+
+
+def _read_label(pair: Pair, size: tuple[int, int], read_label: LabelReader) -> np.ndarray:
+    path = pair.label
+    assert path is not None
+    if not os.path.isfile(path):
+        raise BadPair(f'{path}: no such label (of {pair.image})')
+    try:
+        class_ids = read_label(path, size)
+    except _UNDECODABLE as error:
+        raise BadPair(f'{path}: cannot be read as a label: {error}') from error
+    if class_ids.shape != size:
+        label_size = 'x'.join(map(str, class_ids.shape))
+        raise BadPair(f'{path}: the label is {label_size}, its image {size[0]}x{size[1]} (height x width)')
+    return class_ids
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, 'PNG')
+    return buffer.getvalue()

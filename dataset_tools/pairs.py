@@ -1,0 +1,120 @@
+"""What is common to the converters before TensorFlow is loaded: pairs of files, and flags."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import command_line
+from core.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and the file its labels come from (None: pictures to predict only)."""
+
+    image: str
+    label: str | None
+
+
+def match(
+    images: Sequence[str], labels: Sequence[str], *, image_suffix: str, label_suffix: str, folders: int = 0
+) -> list[Pair]:
+    """Pairs files whose names are equal once the suffixes are cut, in the order of the images' names.
+
+    Args:
+      images: paths.
+      labels: paths; those without an image are left over silently (coarse labels of images not downloaded).
+      image_suffix: the part of an image's name that is not in the label's: `_leftImg8bit.png`, or `.jpg`.
+      label_suffix: the same of the label.
+      folders: how many enclosing folders must agree as well (1 for aachen/aachen_000000).
+
+    Raises DataError that names every image without a label, and every two files of one name.
+    """
+    by_key = _by_key(labels, label_suffix, folders)
+    keyed_images = _by_key(images, image_suffix, folders)
+    missing = [path for key, path in keyed_images.items() if key not in by_key]
+    if missing:
+        raise DataError('\n'.join(f'{path}: no label file *{label_suffix} of this name' for path in missing))
+    return [Pair(keyed_images[key], by_key[key]) for key in sorted(keyed_images)]
+
+
+def match_in_order(images: Sequence[str], labels: Sequence[str]) -> list[Pair]:
+    """Pairs two lists by their sorted order, as the public reference implementation pairs its patterns."""
+    if len(images) != len(labels):
+        raise DataError(f'{len(images)} images but {len(labels)} labels: patterns must match one label for each image')
+    return [Pair(image, label) for image, label in zip(sorted(images), sorted(labels), strict=True)]
+
+
+def read_list(path: str, *, root: str, delimiter: str | None = None) -> list[Pair]:
+    """Reads lines of `image label` (delimiter None: white space), paths relative to `root`; `#` starts a comment."""
+    pairs = []
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f'{path}: cannot read the list of pairs: {error}') from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith('#'):
+            continue
+        columns = line.split() if delimiter is None else next(csv.reader([line], delimiter=delimiter))
+        if number == 1 and [c.strip() for c in columns] == ['image', 'label']:
+            continue
+        if len(columns) != 2:
+            raise DataError(f'{path}:{number}: expected an image and a label, got {line!r}')
+        pairs.append(Pair(*(os.path.join(root, column.strip()) for column in columns)))
+    if not pairs:
+        raise DataError(f'{path}: no pairs in it')
+    return pairs
+
+
+def find(pattern: str, flag: str) -> list[str]:
+    """The files that match a glob pattern (`**` too), sorted; DataError names flag and pattern if there are none."""
+    paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    if not paths:
+        raise DataError(f'{flag}: no files match {pattern}')
+    return paths
+
+
+def existing_folder(path: str, flag: str) -> str:
+    """`path`, or UsageError that names the flag."""
+    if not os.path.isdir(path):
+        raise UsageError(f'{flag}: no such folder: {path}')
+    return path
+
+
+def add_output_flags(parser: argparse.ArgumentParser, *, num_shards: int) -> None:
+    """Adds the flags that every converter has; `output_arguments` hands them to `record_writer.write_records`."""
+    parser.add_argument('--output_dir', required=True, metavar='DIR', help='where records and label_map.json go')
+    parser.add_argument('--num_shards', type=int, default=num_shards, help=f'record files (default: {num_shards})')
+    parser.add_argument('--num_threads', type=int, default=0, help='default: one per core')
+    parser.add_argument(
+        '--shuffle_seed', type=int, default=0, help='pairs are shuffled with this seed before they are cut into shards'
+    )
+    command_line.add_boolean(parser, 'skip_bad', default=False, help='leave bad pairs out instead of failing')
+    command_line.add_boolean(parser, 'overwrite', default=False, help='replace records made from other inputs')
+
+
+def output_arguments(flags: argparse.Namespace) -> dict:
+    """Keyword arguments of `record_writer.write_records` from the flags, checked."""
+    if flags.num_shards < 1:
+        raise UsageError(f'--num_shards: got {flags.num_shards}, choose 1 or more')
+    names = ('output_dir', 'num_shards', 'num_threads', 'shuffle_seed', 'skip_bad', 'overwrite')
+    return {name: getattr(flags, name) for name in names}
+
+
+def _by_key(paths: Sequence[str], suffix: str, folders: int) -> dict[str, str]:
+    keyed: dict[str, str] = {}
+    for path in paths:
+        tail = '/'.join(Path(path).parts[-1 - folders :])
+        if not tail.endswith(suffix):
+            raise DataError(f'{path}: the name does not end in {suffix!r}')
+        key = tail[: len(tail) - len(suffix)]
+        if key in keyed:
+            raise DataError(f'{path}: has the name of {keyed[key]}: give folders apart, or a CSV of pairs')
+        keyed[key] = path
+    return keyed

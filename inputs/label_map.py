@@ -1,0 +1,128 @@
+"""Names and colours of the classes, in one JSON file that every tool reads; imports no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import DataError
+from core.fields import IGNORE_LABEL
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMap:
+    """What each class id is called and how it is painted.
+
+    Attributes:
+      names: one name per class, position = class id.
+      colors: one RGB colour per class, each channel in 0..255.
+      ignore_label: the id of pixels without a class, 0..255 and not a class id.
+
+    Raises ValueError, in one line, if they do not fit together.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+    ignore_label: int = IGNORE_LABEL
+
+    def __post_init__(self):
+        if not self.names:
+            raise ValueError('a label map needs at least one class')
+        if len(self.colors) != len(self.names):
+            raise ValueError(f'{len(self.names)} names but {len(self.colors)} colors')
+        for class_id, (name, color) in enumerate(zip(self.names, self.colors, strict=True)):
+            _check_class(class_id, name, color)
+        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
+        if repeated:
+            raise ValueError(f'class names must differ, got {repeated[0]!r} twice')
+        if not _is_byte(self.ignore_label) or self.ignore_label < len(self.names):
+            raise ValueError(
+                f'ignore_label: got {self.ignore_label!r}, choose {len(self.names)}..255 (ids below are classes)'
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, the ignore label not counted."""
+        return len(self.names)
+
+    @classmethod
+    def default(cls, num_classes: int, *, ignore_label: int = IGNORE_LABEL) -> LabelMap:
+        """Names class_0, class_1, ... in the colours of PASCAL VOC's bit-interleaving scheme, black left out."""
+        return cls(
+            names=tuple(f'class_{i}' for i in range(num_classes)),
+            colors=tuple(_distinct_color(i + 1) for i in range(num_classes)),
+            ignore_label=ignore_label,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LabelMap:
+        """Reads the form that `save` writes; DataError, in one line, names the file and what is wrong in it."""
+        try:
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
+        except OSError as error:
+            raise DataError(f'{path}: cannot read the label map: {error.strerror or error}') from error
+        except ValueError as error:
+            raise DataError(f'{path}: not JSON: {error}') from error
+        try:
+            return _from_json(content)
+        except ValueError as error:
+            raise DataError(f'{path}: {error}') from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the JSON file beside and renames it into place."""
+        temporary = Path(f'{path}.tmp')
+        temporary.write_text(self.to_json(), encoding='utf-8')
+        temporary.replace(path)
+
+    def to_json(self) -> str:
+        """The text of the file: one class a line."""
+        classes = ',\n'.join(
+            f'    {json.dumps({"id": i, "name": name, "color": list(color)}, ensure_ascii=False)}'
+            for i, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
+        )
+        return f'{{\n  "ignore_label": {self.ignore_label},\n  "classes": [\n{classes}\n  ]\n}}\n'
+
+
+def _from_json(content: Any) -> LabelMap:
+    if not isinstance(content, dict) or not isinstance(content.get('classes'), list):
+        raise ValueError('expected {"ignore_label": 255, "classes": [{"id": 0, "name": ..., "color": [r, g, b]}, ...]}')
+    classes: Sequence[Any] = content['classes']
+    for position, entry in enumerate(classes):
+        if not isinstance(entry, dict) or not {'id', 'name', 'color'} <= set(entry):
+            raise ValueError(f'classes[{position}]: expected the keys id, name and color, got {entry!r}')
+        if not isinstance(entry['color'], list):
+            raise ValueError(f'classes[{position}].color: expected [r, g, b], got {entry["color"]!r}')
+    ids = [entry['id'] for entry in classes]
+    if not all(type(i) is int for i in ids) or sorted(ids) != list(range(len(ids))):
+        raise ValueError(f'class ids must be 0..{len(ids) - 1}, each once, got {ids}')
+    ordered = sorted(classes, key=lambda entry: entry['id'])
+    return LabelMap(
+        names=tuple(entry['name'] for entry in ordered),
+        colors=tuple(tuple(entry['color']) for entry in ordered),
+        ignore_label=content.get('ignore_label', IGNORE_LABEL),
+    )
+
+
+def _check_class(class_id: int, name: Any, color: Any) -> None:
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f'class {class_id}: the name must be a text, got {name!r}')
+    if len(color) != 3 or not all(_is_byte(channel) for channel in color):
+        raise ValueError(f'class {class_id} ({name}): color must be three numbers in 0..255, got {list(color)}')
+
+
+def _is_byte(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 255
+
+
+def _distinct_color(index: int) -> Color:
+    """Spreads the bits of `index` over the high bits of red, green and blue, lowest bits first."""
+    channels = [0, 0, 0]
+    for bit in range(24):
+        channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    return (channels[0], channels[1], channels[2])

@@ -1,0 +1,271 @@
+"""tf.data pipelines: TFRecord files -> shuffled, augmented batches, or every example exactly once.
+
+Everything random is a function of (seed, running index of the example), so a run gives the same batches whatever the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from core.errors import DataError, UsageError
+from core.fields import FILENAME, IGNORE_LABEL, IMAGE, LABEL, RecordFields
+from inputs import tf_example
+from inputs.augmentations import Augmentation, chain
+
+_SHARD = re.compile(r'(?P<name>.+)-\d{5}-of-(?P<count>\d{5})$')
+_READ_BUFFER_BYTES = 1 << 20
+
+# Data sets that decode to less than this stay decoded in memory after the first epoch.
+CACHE_LIMIT_BYTES = 1 << 30
+
+
+def training_dataset(
+    patterns: Sequence[str],
+    *,
+    augmentations: Sequence[Augmentation],
+    batch_size: int,
+    num_classes: int,
+    seed: int,
+    ignore_label: int = IGNORE_LABEL,
+    shuffle: bool = True,
+    shuffle_buffer: int = 2048,
+    num_readers: int = 1,
+    num_parallel_calls: int | None = None,
+    num_epochs: int | None = None,
+    first_example: int = 0,
+    cache_limit_bytes: int = CACHE_LIMIT_BYTES,
+) -> tf.data.Dataset:
+    """Batches for training, without end unless `num_epochs` is given.
+
+    Each epoch holds every example once: the files are shuffled, then the examples within a buffer. Examples that do not
+    fill a batch wait for the next epoch; the last ones are dropped if `num_epochs` ends the data.
+
+    Args:
+      patterns: paths or globs of TFRecord files.
+      augmentations: in order; the last must leave pictures of one static size.
+      batch_size: B, of all replicas together.
+      num_classes: a label that is neither below this nor `ignore_label` is an error that names the example.
+      seed: of order and augmentation.
+      ignore_label: of pixels without a class.
+      shuffle: False keeps files sorted and examples in order.
+      shuffle_buffer: encoded examples in memory (decoded ones, if they are kept).
+      num_readers: files read at a time; part of what determines the order.
+      num_parallel_calls: examples decoded and augmented at a time; None lets tf.data choose.
+      num_epochs: None repeats for ever.
+      first_example: how many examples to pass over: a resumed run gives step * batch_size.
+      cache_limit_bytes: decoded size up to which the data set is kept decoded; 0 never.
+
+    Yields {`image`: float32 [B, H, W, 3] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+
+    Raises:
+      DataError: no file matches a pattern, or a file is shorter than its manifest says.
+      UsageError: no static size after the augmentations.
+    """
+    files = record_files(patterns)
+    parallel = num_parallel_calls or tf.data.AUTOTUNE
+    cached = _decoded_bytes(files) <= cache_limit_bytes
+    dataset = _records(files, num_readers=num_readers, shuffle_seed=seed if shuffle and not cached else None)
+    if cached:
+        dataset = dataset.map(_plain(tf_example.decode_checked), num_parallel_calls=parallel).cache()
+    if shuffle:
+        # A cached epoch has one fixed order of files: the buffer must hold it all to shuffle it well.
+        buffer = max(shuffle_buffer, _MANY) if cached else shuffle_buffer
+        dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.repeat(num_epochs).enumerate().skip(first_example)
+    augment = chain(augmentations)
+
+    def prepare(index: tf.Tensor, example: Any) -> dict[str, tf.Tensor]:
+        if not cached:
+            example = tf_example.decode_checked(example)
+        label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
+        example_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(index % _INT32_RANGE, tf.int32)])
+        image, label = augment(tf.cast(example[IMAGE], tf.float32), tf.cast(label, tf.int32), example_seed)
+        return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
+
+    dataset = dataset.map(_plain(prepare), num_parallel_calls=parallel)
+    _check_static(dataset)
+    return _finished(dataset.batch(batch_size, drop_remainder=True))
+
+
+def evaluation_dataset(
+    patterns: Sequence[str],
+    *,
+    num_classes: int,
+    ignore_label: int = IGNORE_LABEL,
+    num_parallel_calls: int | None = None,
+) -> tf.data.Dataset:
+    """Every example exactly once, in the order of the sorted files, unbatched and at its own size.
+
+    Yields {`image`: float32 [H, W, 3] in 0..255, `label`: int32 [H, W], `filename`: string}. Raises as
+    `training_dataset`.
+    """
+
+    def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = tf_example.decode_checked(serialized)
+        label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
+        return {
+            IMAGE: tf.cast(example[IMAGE], tf.float32),
+            LABEL: tf.cast(label, tf.int32),
+            FILENAME: example[FILENAME],
+        }
+
+    dataset = _records(record_files(patterns), num_readers=1, shuffle_seed=None)
+    return _finished(dataset.map(_plain(prepare), num_parallel_calls=num_parallel_calls or tf.data.AUTOTUNE))
+
+
+def record_files(patterns: Sequence[str]) -> list[str]:
+    """The files that match, sorted, each once.
+
+    Raises DataError that names each pattern without a file, each empty file, and each that is missing or not as long
+    as the manifest beside it says (a file cut between two records reads without an error).
+    """
+    matches: dict[str, list[str]] = {pattern: sorted(tf.io.gfile.glob(pattern)) for pattern in patterns}
+    problems = [f'{pattern}: no file matches' for pattern, paths in matches.items() if not paths]
+    if not patterns:
+        problems.append('tf_record_input_reader.input_path: no pattern given')
+    files = sorted({path for paths in matches.values() for path in paths})
+    problems += [f'{path}: the file is empty' for path in files if tf.io.gfile.stat(path).length == 0]
+    problems += [problem for manifest in _manifests(files) for problem in _against_manifest(files, manifest)]
+    if problems:
+        raise DataError('\n'.join(dict.fromkeys(problems)))
+    return files
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turns what a pipeline raises while it is iterated, about the data, into a one-line DataError.
+
+    To be put around `next(batches)`, or around a loop over a dataset. Assertions of this package and records or
+    pictures that are damaged are translated; anything else passes unchanged.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise DataError(f'a record file is damaged ({_first_line(error.message)}): convert the data again') from error
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(r'assertion failed: \[(?P<said>.*?)\]\s*(?:\n|\[\[|$)', error.message, re.DOTALL)
+        if found:
+            said = found['said'].strip('\'"')
+            raise DataError(said.removeprefix("b'").removesuffix("'")) from error
+        if re.search(r'Decode|decod|Parse|parse', error.message):
+            raise DataError(f'a record cannot be decoded: {_first_line(error.message)}') from error
+        raise
+
+
+# AutoGraph has nothing to convert here and takes a second to find that out.
+_plain = tf.autograph.experimental.do_not_convert
+_MANY = 1 << 20
+_INT32_RANGE = (1 << 31) - 1
+
+
+def _records(files: Sequence[str], *, num_readers: int, shuffle_seed: int | None) -> tf.data.Dataset:
+    """Serialized examples; files in sorted order, or shuffled anew each epoch."""
+    dataset = tf.data.Dataset.from_tensor_slices(list(files))
+    if shuffle_seed is not None:
+        dataset = dataset.shuffle(len(files), seed=shuffle_seed, reshuffle_each_iteration=True)
+    return dataset.interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES),
+        cycle_length=max(1, min(num_readers, len(files))),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Files are not to be dealt out to workers: every worker would see other examples than it counts.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _check_ids(example: dict[str, tf.Tensor], *, num_classes: int, ignore_label: int) -> tf.Tensor:
+    """The label uint8 [H, W]; InvalidArgumentError, naming the example, if an id is neither a class nor ignored."""
+    label = example[LABEL]
+    if num_classes > 255:
+        return label
+    wrong = (label >= tf.constant(num_classes, tf.uint8)) & (label != tf.constant(ignore_label, tf.uint8))
+
+    def message() -> tf.Tensor:
+        ids = tf.sort(tf.unique(tf.boolean_mask(tf.cast(label, tf.int32), wrong))[0])
+        said = f': label ids {{}} are neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
+        return tf.strings.join([example[FILENAME], tf.strings.format(said, ids)])
+
+    any_wrong = tf.reduce_any(wrong)
+    said = tf.cond(any_wrong, message, lambda: tf.constant(''))
+    with tf.control_dependencies([tf.debugging.Assert(~any_wrong, [said])]):
+        return tf.identity(label)
+
+
+def _check_static(dataset: tf.data.Dataset) -> None:
+    shape = dataset.element_spec[IMAGE].shape
+    if not shape.is_fully_defined():
+        raise UsageError(
+            f'train_config.preprocessor_step: after the augmentations images have the size {shape[0]}x{shape[1]}, not one fixed size: '
+            'add random_image_crop, resize_image or set_fixed_image_size'
+        )
+
+
+def _decoded_bytes(files: Sequence[str]) -> float:
+    """About how much the examples take once decoded, judged from the first example of the first file.
+
+    A pixel takes four bytes: three channels and a label. Infinite if the first example does not say its size.
+    """
+    with user_errors():
+        first = next(iter(tf.data.TFRecordDataset(files[0]).take(1)), None)
+    if first is None:
+        return float('inf')
+    features = tf.io.parse_single_example(
+        first,
+        {
+            RecordFields.IMAGE_HEIGHT.value: tf.io.FixedLenFeature([], tf.int64, 0),
+            RecordFields.IMAGE_WIDTH.value: tf.io.FixedLenFeature([], tf.int64, 0),
+        },
+    )
+    decoded = 4 * int(features[RecordFields.IMAGE_HEIGHT]) * int(features[RecordFields.IMAGE_WIDTH])
+    if not decoded:
+        return float('inf')
+    num_examples = sum(tf.io.gfile.stat(path).length for path in files) / len(first.numpy())
+    return num_examples * decoded
+
+
+def _manifests(files: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """(folder, manifest) of every data set that the shards among `files` belong to, where there is one."""
+    found = {}
+    for path in files:
+        shard = _SHARD.match(path)
+        manifest_path = f'{shard["name"]}.manifest.json' if shard else ''
+        if not shard or manifest_path in found or not tf.io.gfile.exists(manifest_path):
+            continue
+        with tf.io.gfile.GFile(manifest_path, 'r') as file:
+            try:
+                found[manifest_path] = (os.path.dirname(path), json.loads(file.read()))
+            except ValueError as error:
+                raise DataError(f'{manifest_path}: not JSON: {error}') from error
+    return list(found.values())
+
+
+def _against_manifest(files: Sequence[str], entry: tuple[str, dict[str, Any]]) -> list[str]:
+    """Length of each given file against the manifest; a pattern may well name only some of the shards."""
+    folder, manifest = entry
+    problems = []
+    for shard in manifest.get('shards', []):
+        path = os.path.join(folder, shard['file'])
+        if path not in files:
+            continue
+        length = tf.io.gfile.stat(path).length
+        if length != shard['bytes']:
+            problems.append(f'{path}: has {length} bytes, its manifest says {shard["bytes"]}: convert the data again')
+    return problems
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else 'no reason given'

@@ -1,0 +1,126 @@
+"""One image with its label map <-> one serialized `tf.train.Example`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from core.fields import FILENAME, IMAGE, LABEL, RecordFields
+
+_FEATURES = {
+    RecordFields.IMAGE_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
+    RecordFields.IMAGE_FILENAME.value: tf.io.FixedLenFeature([], tf.string, ''),
+    RecordFields.LABEL_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
+}
+
+
+def encode(
+    *,
+    image_bytes: bytes,
+    image_format: str,
+    label_bytes: bytes | None,
+    label_format: str = 'png',
+    filename: str,
+    height: int,
+    width: int,
+    channels: int = 3,
+) -> tf.train.Example:
+    """Packs encoded files into an Example.
+
+    Args:
+      image_bytes: a PNG or JPEG file.
+      image_format: `png` or `jpeg`.
+      label_bytes: a PNG file of class ids, one 8-bit channel; None leaves the label out (pictures to predict only).
+      label_format: `png`.
+      filename: what messages about this example call it.
+      height: rows of both pictures.
+      width: columns of both pictures.
+      channels: of the image as it is decoded.
+    """
+    if not image_bytes:
+        raise ValueError(f'{filename}: the image has no bytes')
+    if height < 1 or width < 1:
+        raise ValueError(f'{filename}: height and width must be 1 or more, got {height}x{width}')
+    feature = {
+        RecordFields.IMAGE_ENCODED: _bytes(image_bytes),
+        RecordFields.IMAGE_FORMAT: _bytes(image_format.encode()),
+        RecordFields.IMAGE_FILENAME: _bytes(filename.encode()),
+        RecordFields.IMAGE_HEIGHT: _int64(height),
+        RecordFields.IMAGE_WIDTH: _int64(width),
+        RecordFields.IMAGE_CHANNELS: _int64(channels),
+    }
+    if label_bytes is not None:
+        feature[RecordFields.LABEL_ENCODED] = _bytes(label_bytes)
+        feature[RecordFields.LABEL_FORMAT] = _bytes(label_format.encode())
+    return tf.train.Example(features=tf.train.Features(feature={str(k): v for k, v in feature.items()}))
+
+
+def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Decodes one serialized Example, inside a graph or eagerly.
+
+    The kind of the image (PNG, JPEG, also GIF or BMP) is read from its bytes; grey images are repeated over three
+    channels and transparency is dropped. Heights, widths and formats stored beside are not needed, so records that
+    leave them out work.
+
+    Returns:
+      {`image`: uint8 [H, W, 3], `label`: int32 [H, W], `filename`: string}.
+
+    Raises (when run): tf.errors.InvalidArgumentError that names the file if there is no image, no label, or if
+    their sizes differ; see `pipeline.user_errors`.
+    """
+    example = parse(serialized)
+    return {IMAGE: decode_image(example), LABEL: decode_label(example), FILENAME: example[FILENAME]}
+
+
+def decode_checked(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """`decode`, with the label still uint8 [H, W] and with the check that image and label have one size."""
+    example = parse(serialized)
+    image = decode_image(example)
+    label = _label_bytes_to_ids(example)
+    same_size = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(label)))
+    sizes = tf.strings.format(': the image has size {} and its label {}', (tf.shape(image)[:2], tf.shape(label)))
+    message = tf.strings.join([example[FILENAME], sizes])
+    with tf.control_dependencies([tf.debugging.Assert(same_size, [message])]):
+        label = tf.identity(label)
+    return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
+
+
+def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The bytes of one Example: {`image`: string, `label`: string, empty where absent, `filename`: string}."""
+    features = tf.io.parse_single_example(serialized, _FEATURES)
+    return {
+        IMAGE: features[RecordFields.IMAGE_ENCODED],
+        LABEL: features[RecordFields.LABEL_ENCODED],
+        FILENAME: features[RecordFields.IMAGE_FILENAME],
+    }
+
+
+def decode_image(example: dict[str, tf.Tensor]) -> tf.Tensor:
+    """uint8 [H, W, 3] from what `parse` gave."""
+    image_bytes = _present(example[IMAGE], example[FILENAME], 'image/encoded')
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_label(example: dict[str, tf.Tensor]) -> tf.Tensor:
+    """int32 [H, W] from what `parse` gave."""
+    return tf.cast(_label_bytes_to_ids(example), tf.int32)
+
+
+def _label_bytes_to_ids(example: dict[str, tf.Tensor]) -> tf.Tensor:
+    label_bytes = _present(example[LABEL], example[FILENAME], 'image/segmentation/class/encoded')
+    label = tf.io.decode_image(label_bytes, channels=1, expand_animations=False)
+    return tf.ensure_shape(label, [None, None, 1])[..., 0]
+
+
+def _present(value: tf.Tensor, filename: tf.Tensor, feature: str) -> tf.Tensor:
+    message = tf.strings.join([filename, f': the record has no {feature}'])
+    with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(value) > 0, [message])]):
+        return tf.identity(value)
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _int64(value: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))

@@ -20,6 +20,8 @@ _NEEDED_BLOCKS = {
     'export': ('model',),
     'predict': ('model',),
 }
+# Steps after which every image has one size.
+_FIXING_STEPS = ('random_image_crop', 'resize_image', 'set_fixed_image_size')
 _PLACEHOLDER = 'MODIFY_THIS_FIELD'
 
 
@@ -35,7 +37,7 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *(f'{block}: not set{_what_to_set(config, block)}' for block in _missing_blocks(config, purpose)),
         *message_problems(config),
         *_class_problems(config, purpose),
-        *_training_problems(config.train_config),
+        *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
     ]
 
 
@@ -125,19 +127,20 @@ def _training_problems(train: TrainConfig) -> Iterator[str]:
             'train_config.fine_tune_checkpoint_type: not set, needed with fine_tune_checkpoint; choose '
             + alternatives(tables.FINE_TUNE_TYPES)
         )
-    unequal = ''
+    sized_by = f'end it with {alternatives(_FIXING_STEPS)}'
+    problem = f'train_config.preprocessor_step: leaves images at their own sizes; {sized_by}'
     for i, step in enumerate(train.preprocessor_step):
         kind = step.WhichOneof('preprocessing_step')
         padded = kind == 'aspect_ratio_image_resize' and step.aspect_ratio_image_resize.pad_to_max_dimension
-        if kind in ('random_image_crop', 'resize_image') or padded:
-            unequal = ''
-        elif kind == 'random_image_scale':
-            unequal = f'train_config.preprocessor_step[{i}].{kind}'
-    if unequal and train.batch_size > 1:
-        yield (
-            f'{unequal}: gives images of different sizes, which do not fit into one batch of {train.batch_size}; '
-            'add random_image_crop behind it'
-        )
+        if kind in _FIXING_STEPS or padded:
+            problem = ''
+        elif kind in ('random_image_scale', 'aspect_ratio_image_resize'):
+            problem = (
+                f'train_config.preprocessor_step[{i}].{kind}: gives images of different sizes, which do not fit into '
+                'one batch; add random_image_crop behind it'
+            )
+    if problem:
+        yield problem
 
 
 def _is_set(message: Message, field: str) -> bool:
@@ -157,7 +160,7 @@ def _what_to_set(message: Message, field: str) -> str:
     allowed = tables.RANGES.get(message.DESCRIPTOR.name, {}).get(field)
     if allowed is not None:
         return f'; choose {"one or more values, each " if descriptor.is_repeated else ""}{allowed.text}'
-    return '; must be written'
+    return f'; write {field} {{ ... }}' if descriptor.message_type else '; must be written'
 
 
 def _short(value: float) -> str:

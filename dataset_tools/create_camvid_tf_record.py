@@ -16,8 +16,8 @@ _DESCRIPTION = """Converts CamVid (480x360, 11 classes) into TFRecord shards, a 
 
 Expects <camvid_dir>/<split>.txt with lines `image label`, or else the folders <split>/ and <split>annot/ with
 pictures of the same names. Label 11 (void) becomes the ignore label 255."""
-_EXAMPLES = """  python -m dataset_tools.create_camvid_tf_record --camvid_dir CamVid --split train --output_dir data/camvid
-  python -m dataset_tools.create_camvid_tf_record --camvid_dir CamVid --split val --output_dir data/camvid --num_shards 2
+_EXAMPLES = """  python -m dataset_tools.create_camvid_tf_record --camvid_dir CamVid --split train --output_dir data
+  python -m dataset_tools.create_camvid_tf_record --camvid_dir CamVid --split val --output_dir data --num_shards 2
 """
 
 
@@ -65,16 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _listed_pairs(listed: str, camvid_dir: str) -> list[pair_lists.Pair]:
     """The lists of the SegNet tutorial start with /SegNet/CamVid/; only the last folder and the name count."""
-    tail = [
-        os.path.join(*path.split('/')[-2:]) for pair in pair_lists.read_list(listed, root='') for path in _both(pair)
-    ]
-    paths = [os.path.join(camvid_dir, path) for path in tail]
-    return [pair_lists.Pair(image, label) for image, label in zip(paths[::2], paths[1::2], strict=True)]
 
+    def local(path: str | None) -> str:
+        return os.path.join(camvid_dir, *(path or '').split('/')[-2:])
 
-def _both(pair: pair_lists.Pair) -> tuple[str, str]:
-    assert pair.label is not None
-    return pair.image, pair.label
+    pairs = pair_lists.read_list(listed, root='')
+    return [pair_lists.Pair(local(pair.image), local(pair.label)) for pair in pairs]
 
 
 if __name__ == '__main__':

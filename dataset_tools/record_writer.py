@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import zip_longest
 from typing import Any
 
 import tensorflow as tf
@@ -177,7 +178,8 @@ def _write_shard(job: _Job, shard: str, results: Iterator[Converted | BadPair]) 
     """Writes one file under a temporary name, renames it, then notes beside it what is in it."""
     path = os.path.join(job.partial, shard)
     sizes: Counter[str] = Counter()
-    skipped, class_pixels, num_examples, expected_bytes = [], 0, 0, 0
+    class_pixels: list[int] = []
+    skipped, num_examples, expected_bytes = [], 0, 0
     with tf.io.TFRecordWriter(f'{path}.tmp') as writer:
         for result in results:
             if isinstance(result, BadPair):
@@ -187,7 +189,7 @@ def _write_shard(job: _Job, shard: str, results: Iterator[Converted | BadPair]) 
             num_examples += 1
             expected_bytes += len(result.serialized) + _FRAMING_BYTES
             sizes[f'{result.size[0]}x{result.size[1]}'] += 1
-            class_pixels = class_pixels + result.class_pixels
+            class_pixels = [a + int(b) for a, b in zip_longest(class_pixels, result.class_pixels, fillvalue=0)]
     if _file_size(f'{path}.tmp') != expected_bytes:
         raise OSError(f'{path}.tmp is shorter than what was written; is the disk full?')
     tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
@@ -196,7 +198,7 @@ def _write_shard(job: _Job, shard: str, results: Iterator[Converted | BadPair]) 
         'num_examples': num_examples,
         'bytes': expected_bytes,
         'sizes': dict(sizes),
-        'class_pixels': [int(n) for n in class_pixels] if num_examples else [],
+        'class_pixels': class_pixels,
         'skipped': skipped,
     }
     _write_json(f'{path}.json', report)

@@ -128,9 +128,8 @@ def random_crop(
 
     def window(attempt: tf.Tensor) -> tf.Tensor:
         seeds = tf.random.experimental.stateless_fold_in(seed, attempt)
-        return tf.minimum(
-            tf.cast(tf.random.stateless_uniform([2], seeds) * tf.cast(room, tf.float32), tf.int32), room - 1
-        )
+        drawn = tf.random.stateless_uniform([2], seeds) * tf.cast(room, tf.float32)
+        return tf.minimum(tf.cast(drawn, tf.int32), room - 1)
 
     offset = window(tf.constant(0))
     if max_class_share < 1:
@@ -220,7 +219,7 @@ def random_gamma(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_gam
 
 
 def pad_to_at_least(image: tf.Tensor, label: tf.Tensor, *, height: int, width: int, ignore_label: int = 255) -> Example:
-    """Pads at the bottom and the right up to height x width: `PADDING_COLOR` in the image, `ignore_label` in the label."""
+    """Pads at the bottom and the right up to height x width, with `PADDING_COLOR` and `ignore_label`."""
     missing = tf.maximum([height, width] - tf.shape(label), 0)
     paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
     image = tf.pad(image - PADDING_COLOR, tf.concat([paddings, [[0, 0]]], 0)) + PADDING_COLOR

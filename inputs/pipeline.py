@@ -209,7 +209,7 @@ def _check_static(dataset: tf.data.Dataset) -> None:
     shape = dataset.element_spec[IMAGE].shape
     if not shape.is_fully_defined():
         raise UsageError(
-            f'train_config.preprocessor_step: after the augmentations images have the size {shape[0]}x{shape[1]}, not one fixed size: '
+            f'train_config.preprocessor_step: images end up {shape[0]}x{shape[1]}, not of one fixed size: '
             'add random_image_crop, resize_image or set_fixed_image_size'
         )
 

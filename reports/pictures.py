@@ -52,7 +52,7 @@ def with_legend(picture: np.ndarray | Image.Image, names: Sequence[str], colors:
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = ()) -> Image.Image:
-    """Pictures uint8 [H, W, 3] in rows and columns, each column as wide as its widest, with titles above the columns."""
+    """Pictures uint8 [H, W, 3] in rows and columns, with titles above the columns."""
     if not rows or not any(len(row) for row in rows):
         raise ValueError('a grid needs at least one picture')
     num_columns = max(len(row) for row in rows)

@@ -108,7 +108,7 @@ def _nearby(path: str) -> str:
 def _damaged(path: str, error: Exception, name: str = '') -> CheckpointError:
     where = f' at {name}' if name else ''
     return CheckpointError(
-        f'{path}: the checkpoint is damaged or incomplete{where} ({first_line(error)}); use another one or copy it again'
+        f'{path}: the checkpoint is damaged or incomplete{where} ({first_line(error)}); use another, or copy it again'
     )
 
 

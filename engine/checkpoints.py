@@ -1,7 +1,8 @@
 """One checkpoint format everywhere: TensorFlow's name-based V2, `model.ckpt-<step>`.
 
-Tensors are stored under their slim names, beside `global_step` and the optimiser slots `<variable>/<slot>`; so a training
-checkpoint serves evaluation, export and fine-tuning as it is, and checkpoints of TensorFlow 1 programs are read by name.
+Tensors are stored under their slim names, beside `global_step` and the optimiser slots `<variable>/<slot>`; so a
+training checkpoint serves evaluation, export and fine-tuning as it is, and checkpoints of TensorFlow 1 programs are
+read by name.
 
 A checkpoint is written under a temporary name and renamed, its index last: what has an index is whole. The file
 `checkpoint` (a `CheckpointState`, as `tf.train.latest_checkpoint` reads it) lists the checkpoints under rotation.
@@ -44,6 +45,7 @@ __all__ = [
     'restore_variables',
     'rotate',
     'save',
+    'set_aside',
     'step_of',
     'write',
 ]
@@ -112,6 +114,12 @@ def rotate(directory: str | os.PathLike, *, max_to_keep: int, keep_every_n_hours
     return removed
 
 
+def set_aside(path: str) -> None:
+    """Renames the index of the damaged checkpoint `path` to `<path>.damaged-index`, so that nothing picks it up."""
+    if tf.io.gfile.exists(f'{path}.index'):
+        tf.io.gfile.rename(f'{path}.index', f'{path}.damaged-index', overwrite=True)
+
+
 def remove_unfinished(directory: str | os.PathLike) -> None:
     """Removes what a killed process left half written in `directory`."""
     for path in tf.io.gfile.glob(os.path.join(glob_escape(os.fspath(directory)), f'{_TEMPORARY}*')):
@@ -122,7 +130,7 @@ def remove_unfinished(directory: str | os.PathLike) -> None:
 
 
 def _read_state(directory: str) -> CheckpointState:
-    """The file `checkpoint`; an empty state where it is missing or unreadable (it is written again at the next save)."""
+    """The file `checkpoint`; an empty state where it is missing or unreadable (the next save writes it)."""
     path = os.path.join(directory, _STATE)
     state = CheckpointState()
     if tf.io.gfile.exists(path):

@@ -1,0 +1,61 @@
+"""Which devices a training runs on, and in which number format."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+
+from core.errors import UsageError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def make_strategy(*, num_clones: int, clone_on_cpu: bool) -> tf.distribute.Strategy:
+    """One device, or `num_clones` GPUs (logical CPUs with `clone_on_cpu`) that each take a share of the batch.
+
+    To be called before anything else uses TensorFlow's devices. Raises UsageError if there are not enough of them.
+    """
+    gpus = [] if clone_on_cpu else tf.config.list_physical_devices('GPU')
+    if num_clones < 1:
+        raise UsageError(f'--num_clones: got {num_clones}, choose 1 or more')
+    if num_clones == 1:
+        return tf.distribute.OneDeviceStrategy('/gpu:0' if gpus else '/cpu:0')
+    if clone_on_cpu:
+        return tf.distribute.MirroredStrategy(_logical_cpus(num_clones))
+    if len(gpus) < num_clones:
+        raise UsageError(
+            f'--num_clones: got {num_clones}, but there are {len(gpus)} GPUs; choose at most that, or --clone_on_cpu'
+        )
+    return tf.distribute.MirroredStrategy([f'/gpu:{i}' for i in range(num_clones)])
+
+
+def _logical_cpus(count: int) -> list[str]:
+    cpu = tf.config.list_physical_devices('CPU')[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError as error:
+        if len(tf.config.list_logical_devices('CPU')) < count:
+            raise UsageError(f'--clone_on_cpu: TensorFlow already runs, {count} CPU devices cannot be made') from error
+    return [f'/cpu:{i}' for i in range(count)]
+
+
+def use_bfloat16(enabled: bool) -> None:
+    """Lets oneDNN compute convolutions and their gradients in bfloat16 on CPUs; variables stay float32.
+
+    It rewrites graphs when they are first run, so it has to be set before the step is compiled. On GPUs it has no
+    effect: there TensorFloat-32 is on by default.
+    """
+    tf.config.optimizer.set_experimental_options({'auto_mixed_precision_onednn_bfloat16': enabled})
+    if enabled and tf.config.list_logical_devices('GPU'):
+        _LOGGER.warning('train_config.mixed_precision: BFLOAT16 acts on CPUs only; this GPU uses TensorFloat-32')
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """For the log: `1 x CPU`, or `2 x GPU (NVIDIA H200)`."""
+    kind = 'GPU' if 'GPU' in strategy.extended.worker_devices[0].upper() else 'CPU'
+    text = f'{strategy.num_replicas_in_sync} x {kind}'
+    if kind == 'GPU':
+        details = tf.config.experimental.get_device_details(tf.config.list_physical_devices('GPU')[0])
+        text += f' ({details.get("device_name", "unnamed")})'
+    return text

@@ -1,0 +1,46 @@
+"""`metrics.jsonl`: one JSON object per log interval, in step order, each step once, across restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+
+class MetricsLog:
+    """Appends to `<directory>/metrics.jsonl`.
+
+    Args:
+      directory: made if missing.
+      resumed_step: lines of later steps, and a line torn by a crash, are dropped: those steps are done again.
+    """
+
+    def __init__(self, directory: str, *, resumed_step: int):
+        self.path = os.path.join(directory, 'metrics.jsonl')
+        tf.io.gfile.makedirs(directory)
+        lines = _lines_until(self.path, resumed_step)
+        temporary = f'{self.path}.unfinished'
+        with tf.io.gfile.GFile(temporary, 'w') as file:
+            file.write(''.join(f'{line}\n' for line in lines))
+        tf.io.gfile.rename(temporary, self.path, overwrite=True)
+
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds {"step": step, **values} as one line, on disk when this returns."""
+        with tf.io.gfile.GFile(self.path, 'a') as file:
+            file.write(json.dumps({'step': step, **values}) + '\n')
+
+
+def _lines_until(path: str, last_step: int) -> list[str]:
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        return [line for line in file.read().splitlines() if _step(line) <= last_step]
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)['step']
+    except (ValueError, KeyError, TypeError):
+        return float('inf')

@@ -1,0 +1,56 @@
+"""The scalars of steps between two host syncs, and the check that they are finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from core.errors import UserError
+from engine.train_step import LEARNING_RATE
+
+
+class NotFiniteError(UserError):
+    """A loss or gradient became infinite or not a number: training cannot go on. Exit code 1."""
+
+
+class StepRecords:
+    """Collects what each step returned; `drain` is the only place where the host waits for the device."""
+
+    def __init__(self):
+        self._on_device: list[tuple[int, Mapping[str, tf.Tensor], Sequence[tf.Tensor]]] = []
+        self._values: list[dict[str, float]] = []
+
+    def add(self, step: int, scalars: Mapping[str, tf.Tensor], filenames: Sequence[tf.Tensor]) -> None:
+        """Remembers one step: its number, its scalars on the device, its file names [B] per replica."""
+        self._on_device.append((step, scalars, filenames))
+
+    def drain(self, last_checkpoint: str | None) -> None:
+        """Fetches what is on the device; NotFiniteError names the first step, losses and files that went wrong."""
+        pending, self._on_device = self._on_device, []
+        for step, scalars, filenames in pending:
+            values = {name: float(value) for name, value in scalars.items()}
+            if not all(map(math.isfinite, values.values())):
+                raise NotFiniteError(_message(step, values, filenames, last_checkpoint))
+            self._values.append(values)
+
+    def take_means(self) -> dict[str, float]:
+        """The mean of each scalar over the drained steps (the learning rate: of the last one), then forgets them."""
+        values, self._values = self._values, []
+        means = {name: float(np.mean([v[name] for v in values])) for name in values[0]} if values else {}
+        return {**means, LEARNING_RATE: values[-1][LEARNING_RATE]} if values else means
+
+
+def _message(step: int, values: Mapping[str, float], filenames: Sequence[tf.Tensor], checkpoint: str | None) -> str:
+    names = [name.decode(errors='replace') for part in filenames for name in part.numpy().ravel().tolist()]
+    return '\n'.join(
+        [
+            f'step {step}: not finite: ' + ', '.join(f'{name} {value:.6g}' for name, value in values.items()),
+            f'files of that batch: {", ".join(names) if names else "unknown"}',
+            f'last good checkpoint: {checkpoint or "none yet"}',
+            'lower the learning rate, add warmup or gradient_clipping_norm to train_config.optimizer, '
+            'or check those files',
+        ]
+    )

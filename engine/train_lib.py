@@ -1,0 +1,188 @@
+"""Training: a config and a log directory in, checkpoints and metrics out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from builders import config_loader, input_builder, model_builder, optimizer_builder
+from core.errors import UsageError
+from core.model import SegmentationModel
+from engine import checkpoints, devices
+from engine.summaries import PicturePanels
+from engine.train_loop import Pace, TrainLoop
+from engine.train_state import TrainState, fine_tune, resume
+from engine.train_step import make_train_step
+from inputs import pipeline
+from protos.pipeline_pb2 import PipelineConfig
+from protos.train_pb2 import TrainConfig
+
+_LOGGER = logging.getLogger(__name__)
+
+ModelBuilder = Callable[..., SegmentationModel]
+DatasetBuilder = Callable[..., tf.data.Dataset]
+
+# Examples; a minute or so of reading.
+_PASSED_OVER = 100_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What the command line decides, not the config.
+
+    Attributes:
+      logdir: where checkpoints, metrics and summaries go; training resumes from what is there.
+      save_interval_secs: seconds between two checkpoints.
+      max_checkpoints_to_keep: older ones are removed; 0 keeps all.
+      image_summaries: write image | label | prediction every `train_config.summary_every_n_steps`.
+      num_clones: devices that share the batch.
+      clone_on_cpu: those devices are CPUs.
+    """
+
+    logdir: str
+    save_interval_secs: float = 600
+    max_checkpoints_to_keep: int = 15
+    image_summaries: bool = False
+    num_clones: int = 1
+    clone_on_cpu: bool = False
+
+
+def train(
+    config: PipelineConfig,
+    options: TrainOptions,
+    *,
+    build_model: ModelBuilder = model_builder.build,
+    build_dataset: DatasetBuilder = input_builder.build_train,
+) -> int:
+    """Trains until `train_config.num_steps`, a signal, or the end of the data; returns the last step.
+
+    The effective config is saved as `<logdir>/pipeline.config`. Raises NotFiniteError if a loss or gradient is not
+    finite, CheckpointError for checkpoints that cannot be used, UsageError for options that do not fit the machine or
+    the config.
+    """
+    train_config = config.train_config
+    strategy = _prepare(train_config, options)
+    tf.io.gfile.makedirs(options.logdir)
+    checkpoints.remove_unfinished(options.logdir)
+    optimizer = optimizer_builder.build(train_config.optimizer)
+    with strategy.scope():
+        model = build_model(config.model, freeze_backbone=train_config.freeze_fine_tune_backbone)
+        model.build()
+        state = TrainState(model, optimizer)
+    started_from = _initial_values(model, state, train_config, options.logdir)
+    config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
+    _describe(config, state, strategy)
+    first_step = int(state.step.numpy())
+    if 0 < train_config.num_steps <= first_step:
+        _LOGGER.info('nothing to do: %s is at step %d of %d', options.logdir, first_step, train_config.num_steps)
+        return first_step
+    loop = TrainLoop(
+        logdir=options.logdir,
+        pace=_pace(train_config, options),
+        state=state,
+        train_step=make_train_step(
+            model=model,
+            optimizer=optimizer,
+            state=state,
+            strategy=strategy,
+            add_regularization_loss=train_config.add_regularization_loss,
+        ),
+        local_results=strategy.experimental_local_results,
+        batch_size=train_config.batch_size,
+        last_checkpoint=started_from,
+        panels=_panels(config, model) if options.image_summaries else None,
+    )
+    return loop.run(_batches(config, strategy, build_dataset, first_step))
+
+
+def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
+    """Devices, number format and seeds, all of which have to be set before anything runs."""
+    strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
+    if train_config.batch_size % options.num_clones:
+        raise UsageError(
+            f'train_config.batch_size: got {train_config.batch_size}, '
+            f'choose a multiple of --num_clones={options.num_clones}'
+        )
+    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    tf.random.set_seed(train_config.random_seed)
+    return strategy
+
+
+def _initial_values(model: SegmentationModel, state: TrainState, train_config: TrainConfig, logdir: str) -> str | None:
+    """Resumes, else fine-tunes, else leaves the initialisers' values; returns the checkpoint taken."""
+    resumed = resume(state, logdir)
+    if resumed:
+        _LOGGER.info('resumed from %s', resumed)
+        return resumed
+    path = train_config.fine_tune_checkpoint
+    if not path:
+        _LOGGER.info('training from scratch')
+        return None
+    report = fine_tune(model, state.variables, path, train_config.fine_tune_checkpoint_type)
+    _LOGGER.info('initial values from %s', report.table())
+    return report.path
+
+
+def _pace(train_config: TrainConfig, options: TrainOptions) -> Pace:
+    return Pace(
+        num_steps=train_config.num_steps,
+        log_every=train_config.log_every_n_steps,
+        summary_every=train_config.summary_every_n_steps,
+        save_every=train_config.save_checkpoint_every_n_steps,
+        save_seconds=options.save_interval_secs,
+        max_to_keep=options.max_checkpoints_to_keep,
+        keep_every_n_hours=train_config.keep_checkpoint_every_n_hours,
+    )
+
+
+def _batches(
+    config: PipelineConfig, strategy: tf.distribute.Strategy, build_dataset: DatasetBuilder, first_step: int
+) -> Iterator[Mapping[str, Any]]:
+    """Distributed batches {image, label, filename}, `batch_size` over all replicas together, from `first_step` on.
+
+    Up to _PASSED_OVER examples are read and passed over, so that a resumed run sees what it would have seen. Beyond,
+    that would take too long: the seed changes instead, so that the first examples do not come first once more.
+    """
+    seed, passed_over = config.train_config.random_seed, first_step * strategy.num_replicas_in_sync
+    replica_batch = config.train_config.batch_size // strategy.num_replicas_in_sync
+    if passed_over * replica_batch > _PASSED_OVER:
+        seed, passed_over = (seed + first_step * 0x9E3779B1) % 2**31, 0
+    distributed = strategy.distribute_datasets_from_function(
+        lambda _: build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over),
+        tf.distribute.InputOptions(experimental_fetch_to_device=False),
+    )
+    iterator = iter(distributed)
+    while True:
+        with pipeline.user_errors():
+            batch = next(iterator, None)
+        if batch is None:
+            return
+        yield batch
+
+
+def _panels(config: PipelineConfig, model: SegmentationModel) -> PicturePanels:
+    label_map = input_builder.build_label_map(config.train_input_reader, model.num_classes)
+    return PicturePanels(model=model, colors=label_map.colors, ignore_label=label_map.ignore_label)
+
+
+def _describe(config: PipelineConfig, state: TrainState, strategy: tf.distribute.Strategy) -> None:
+    train_config, num_examples = config.train_config, config.train_input_reader.num_examples
+    per_epoch = (
+        f'{num_examples} examples per epoch ({math.ceil(num_examples / train_config.batch_size)} steps)'
+        if num_examples
+        else 'examples per epoch not given (train_input_reader.num_examples)'
+    )
+    _LOGGER.info(
+        '%s, %.2f M parameters to train, %s steps, batch of %d, %s',
+        devices.describe(strategy),
+        state.parameter_count() / 1e6,
+        train_config.num_steps or 'endless',
+        train_config.batch_size,
+        per_epoch,
+    )

@@ -1,0 +1,129 @@
+"""What training changes and a checkpoint holds: model variables, optimiser slots and the step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from core.errors import CheckpointError
+from core.model import SegmentationModel
+from core.optimizers import Optimizer
+from engine import checkpoints
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class TrainState:
+    """Variables of one training, to be made in the strategy's scope after `model.build()`.
+
+    Attributes:
+      step: int64 variable, steps finished.
+      variables: every variable of the model by name.
+      trainable: those that gradients move, by name.
+      slots: the optimiser's slot variables of each trainable variable, in the order of `optimizer.slot_names`.
+    """
+
+    def __init__(self, model: SegmentationModel, optimizer: Optimizer):
+        self.variables = model.variables_by_name()
+        moved = {id(variable) for variable in model.trainable_variables}
+        self.trainable = {name: variable for name, variable in self.variables.items() if id(variable) in moved}
+        if not self.trainable:
+            raise ValueError('the model has no trainable variable')
+        self.slots = {
+            name: [_slot(variable, f'{name}/{slot}') for slot in optimizer.slot_names]
+            for name, variable in self.trainable.items()
+        }
+        self._slot_names = optimizer.slot_names
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name=checkpoints.GLOBAL_STEP)
+
+    def tensors(self) -> dict[str, tf.Variable]:
+        """Everything a checkpoint holds, by its name there."""
+        return {**self.variables, **self._named_slots(), checkpoints.GLOBAL_STEP: self.step}
+
+    def parameter_count(self) -> int:
+        """Numbers that gradients move."""
+        return sum(int(np.prod(variable.shape)) for variable in self.trainable.values())
+
+    def restore(self, path: str) -> None:
+        """Continues the checkpoint `path` of this same training.
+
+        Slots it lacks (another optimiser before) start from 0, with a warning. Raises CheckpointError if it is damaged,
+        of another model, or without `global_step`.
+        """
+        reader = checkpoints.read(path)
+        if checkpoints.GLOBAL_STEP not in reader.shapes:
+            raise CheckpointError(f'{path}: no {checkpoints.GLOBAL_STEP}, so training cannot be resumed from it')
+        checkpoints.restore_variables(self.variables, path, strict=True)
+        slots = self._named_slots()
+        stored = {name: slot for name, slot in slots.items() if list(slot.shape) == reader.shapes.get(name)}
+        if len(stored) < len(slots):
+            _LOGGER.warning(
+                '%s: %d of %d optimiser slots are not in it (another optimiser before?); they start from 0',
+                path,
+                len(slots) - len(stored),
+                len(slots),
+            )
+        for name, slot in stored.items():
+            slot.assign(reader.tensor(name))
+        self.step.assign(int(reader.tensor(checkpoints.GLOBAL_STEP)))
+
+    def _named_slots(self) -> dict[str, tf.Variable]:
+        return {
+            f'{name}/{slot_name}': slot
+            for name, slots in self.slots.items()
+            for slot_name, slot in zip(self._slot_names, slots, strict=True)
+        }
+
+
+def resume(state: TrainState, directory: str) -> str | None:
+    """Restores the newest checkpoint of `directory` whose every byte reads well; None if there is none at all.
+
+    A damaged one is reported, set aside, and the one before it is tried. Raises CheckpointError if all are damaged, or
+    if the newest sound one is of another model.
+    """
+    found = checkpoints.all_checkpoints(directory)
+    for path in reversed(found):
+        try:
+            checkpoints.read(path).verify()
+        except CheckpointError as error:
+            _LOGGER.warning('%s', error)
+            checkpoints.set_aside(path)
+            continue
+        try:
+            state.restore(path)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f'{error}\n{directory} holds another training: choose a new --logdir, or the config it was made with'
+            ) from error
+        return path
+    if found:
+        raise CheckpointError(f'{directory}: all {len(found)} checkpoints are damaged; choose a new --logdir')
+    return None
+
+
+def fine_tune(
+    model: SegmentationModel, variables: Mapping[str, tf.Variable], path: str, kind: str
+) -> checkpoints.RestoreReport:
+    """Initial values from the checkpoint `path`; what does not fit keeps its own initial value.
+
+    Args:
+      kind: `classification` (slim ImageNet names: the backbone's without its scope), `segmentation`, or
+        `segmentation-finetune`, which is the same without the final classifier under `Predictions`.
+    """
+    if kind == 'classification':
+        wanted = model.classification_variables()
+    elif kind == 'segmentation':
+        wanted = dict(variables)
+    elif kind == 'segmentation-finetune':
+        wanted = {name: variable for name, variable in variables.items() if not name.startswith('Predictions/')}
+    else:
+        raise ValueError(f'unknown kind of checkpoint: {kind!r}')
+    return checkpoints.restore_variables(wanted, path, strict=False)
+
+
+def _slot(variable: tf.Variable, name: str) -> tf.Variable:
+    """Zeros beside `variable`; on each device where it has a copy."""
+    return tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False, name=name)

@@ -1,0 +1,101 @@
+"""One step of training as one compiled function; nothing of it waits for the host."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from core import fields
+from core.model import SegmentationModel
+from core.optimizers import Optimizer
+from engine.train_state import TrainState
+
+_LOGGER = logging.getLogger(__name__)
+
+REGULARIZATION_LOSS = 'regularization_loss'
+TOTAL_LOSS = 'total_loss'
+LEARNING_RATE = 'learning_rate'
+GRADIENT_NORM = 'gradient_norm'
+
+Scalars = Mapping[str, tf.Tensor]
+
+
+def make_train_step(
+    *,
+    model: SegmentationModel,
+    optimizer: Optimizer,
+    state: TrainState,
+    strategy: tf.distribute.Strategy,
+    add_regularization_loss: bool,
+) -> Callable[[Mapping[str, Any]], Scalars]:
+    """The function {image, label} of one replica batch each -> scalars on the device.
+
+    The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
+    `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
+    `state.step`. Gradients are those of the mean over replicas of the total loss.
+    """
+
+    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        variables = list(state.trainable.values())
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
+            objective = losses[TOTAL_LOSS] / strategy.num_replicas_in_sync
+        gradients = _present(state, tape.gradient(objective, variables))
+        losses[GRADIENT_NORM] = _apply(optimizer, state, gradients)
+        return losses
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        learning_rate = optimizer.learning_rate(tf.identity(state.step))
+        with model.entered():
+            per_replica = strategy.run(replica_step, args=(batch,))
+        scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
+        state.step.assign_add(1)
+        return {**scalars, LEARNING_RATE: learning_rate}
+
+    return train_step
+
+
+def _losses(
+    model: SegmentationModel, batch: Mapping[str, tf.Tensor], *, add_regularization_loss: bool
+) -> dict[str, tf.Tensor]:
+    predictions = model.predict(model.preprocess(batch[fields.IMAGE]), is_training=True)
+    losses = dict(model.loss(predictions, batch[fields.LABEL]))
+    if add_regularization_loss:
+        losses[REGULARIZATION_LOSS] = model.regularization_loss()
+    losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
+    return losses
+
+
+def _present(state: TrainState, gradients: list[tf.Tensor | None]) -> dict[str, tf.Tensor]:
+    """The gradients by variable name; a variable that no loss depends on is named once and left alone."""
+    by_name = dict(zip(state.trainable, gradients, strict=True))
+    absent = sorted(name for name, gradient in by_name.items() if gradient is None)
+    if absent:
+        _LOGGER.warning('no loss depends on %d variables, they stay as they are: %s', len(absent), ', '.join(absent))
+    return {name: tf.convert_to_tensor(gradient) for name, gradient in by_name.items() if gradient is not None}
+
+
+def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping."""
+    replica = tf.distribute.get_replica_context()
+    assert replica is not None
+    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients.values()))
+    clipped, norm = optimizer.clip(summed)
+
+    def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
+        step = tf.identity(state.step)
+        for name, gradient in zip(gradients, per_replica, strict=True):
+            strategy.extended.update(
+                state.trainable[name],
+                lambda variable, gradient, *slots: optimizer.update(variable, gradient, slots, step),
+                args=(gradient, *state.slots[name]),
+                group=False,
+            )
+
+    replica.merge_call(update_all, args=tuple(clipped))
+    return norm

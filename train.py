@@ -1,0 +1,110 @@
+"""Trains the model of a pipeline config; the same command goes on where an earlier run ended."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from builders import config_loader
+from core import command_line
+from core.errors import UsageError
+
+_EXAMPLES = """\
+  train, with checkpoints, metrics.jsonl, TensorBoard curves and the effective config in /tmp/run:
+    python train.py --config_path=configs/my.config --logdir=/tmp/run
+  go on after Ctrl-C, a crash, or a larger num_steps: the same command
+  a quick look, smaller and shorter:
+    python train.py --config_path=my.config --logdir=/tmp/try --set train_config.num_steps=50
+  four GPUs, which share train_config.batch_size:
+    python train.py --config_path=my.config --logdir=/tmp/run --num_clones=4
+  watch: tensorboard --logdir=/tmp/run
+"""
+
+# Flags of TensorFlow 1's parameter servers: name, type, default.
+_OBSOLETE = (
+    ('num_replicas', int, 1),
+    ('num_ps_tasks', int, 0),
+    ('master', str, ''),
+    ('task', int, 0),
+    ('startup_delay_steps', int, 15),
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags of this script, shared with others that train."""
+    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+    command_line.add_config_flags(parser)
+    parser.add_argument('--logdir', required=True, metavar='DIR', help='what the run writes, and resumes from')
+    parser.add_argument(
+        '--save_interval_secs',
+        type=float,
+        default=600,
+        metavar='SECONDS',
+        help='time between two checkpoints (default: 600); see also train_config.save_checkpoint_every_n_steps',
+    )
+    parser.add_argument(
+        '--max_checkpoints_to_keep',
+        type=int,
+        default=15,
+        metavar='N',
+        help='older ones are removed, but see train_config.keep_checkpoint_every_n_hours; 0 keeps all (default: 15)',
+    )
+    command_line.add_boolean(
+        parser, 'image_summaries', default=False, help='show image | label | prediction in TensorBoard'
+    )
+    parser.add_argument(
+        '--num_clones',
+        type=int,
+        default=1,
+        metavar='N',
+        help='devices of this machine that share train_config.batch_size (default: 1)',
+    )
+    command_line.add_boolean(parser, 'clone_on_cpu', default=False, help='make the clones on CPUs, to try things out')
+    for name, kind, default in _OBSOLETE:
+        parser.add_argument(f'--{name}', type=kind, default=default, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses flags, loads the config, trains; returns the exit code."""
+    flags = make_parser().parse_args(arguments)
+    check_flags(flags)
+    config = config_loader.load(flags.config_path, flags.overrides, purpose='train')
+    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+
+    from engine import train_lib
+
+    options = train_lib.TrainOptions(
+        logdir=flags.logdir,
+        save_interval_secs=flags.save_interval_secs,
+        max_checkpoints_to_keep=flags.max_checkpoints_to_keep,
+        image_summaries=flags.image_summaries,
+        num_clones=flags.num_clones,
+        clone_on_cpu=flags.clone_on_cpu,
+    )
+    train_lib.train(config, options)
+    return 0
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    """UsageError for a value out of range; one line on stderr for each flag that TensorFlow 2 made meaningless."""
+    if not flags.logdir:
+        raise UsageError('--logdir: is empty, give a directory')
+    if not flags.save_interval_secs > 0:
+        raise UsageError(f'--save_interval_secs: got {flags.save_interval_secs:g}, choose a number above 0')
+    for name, least in (('max_checkpoints_to_keep', 0), ('num_clones', 1)):
+        if getattr(flags, name) < least:
+            raise UsageError(f'--{name}: got {getattr(flags, name)}, choose {least} or more')
+    for name, _, default in _OBSOLETE:
+        if getattr(flags, name) != default:
+            print(
+                f'warning: --{name} has no effect (there are no parameter servers any more); '
+                'use --num_clones for several GPUs of one machine',
+                file=sys.stderr,
+            )
+
+
+if __name__ == '__main__':
+    command_line.run(main)

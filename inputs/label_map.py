@@ -23,6 +23,7 @@ class LabelMap:
       names: one name per class, position = class id.
       colors: one RGB colour per class, each channel in 0..255.
       ignore_label: the id of pixels without a class, 0..255 and not a class id.
+      label_ids: the data set's own id of each class, 0..255, where it has other ids than the classes (Cityscapes).
 
     Raises ValueError, in one line, if they do not fit together.
     """
@@ -30,6 +31,7 @@ class LabelMap:
     names: tuple[str, ...]
     colors: tuple[Color, ...]
     ignore_label: int = IGNORE_LABEL
+    label_ids: tuple[int, ...] | None = None
 
     def __post_init__(self):
         if not self.names:
@@ -41,6 +43,10 @@ class LabelMap:
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise ValueError(f'class names must differ, got {repeated[0]!r} twice')
+        if self.label_ids is not None and (
+            len(self.label_ids) != len(self.names) or not all(_is_byte(label_id) for label_id in self.label_ids)
+        ):
+            raise ValueError(f'label_id: expected a number 0..255 for every class, got {list(self.label_ids)}')
         if not _is_byte(self.ignore_label) or self.ignore_label < len(self.names):
             raise ValueError(
                 f'ignore_label: got {self.ignore_label!r}, choose {len(self.names)}..255 (ids below are classes)'
@@ -83,10 +89,13 @@ class LabelMap:
     def to_json(self) -> str:
         """The text of the file: one class a line."""
         classes = ',\n'.join(
-            f'    {json.dumps({"id": i, "name": name, "color": list(color)}, ensure_ascii=False)}'
+            f'    {json.dumps({"id": i, "name": name, "color": list(color)} | self._label_id(i), ensure_ascii=False)}'
             for i, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
         )
         return f'{{\n  "ignore_label": {self.ignore_label},\n  "classes": [\n{classes}\n  ]\n}}\n'
+
+    def _label_id(self, class_id: int) -> dict[str, int]:
+        return {} if self.label_ids is None else {'label_id': self.label_ids[class_id]}
 
 
 def _from_json(content: Any) -> LabelMap:
@@ -106,6 +115,7 @@ def _from_json(content: Any) -> LabelMap:
         names=tuple(entry['name'] for entry in ordered),
         colors=tuple(tuple(entry['color']) for entry in ordered),
         ignore_label=content.get('ignore_label', IGNORE_LABEL),
+        label_ids=tuple(entry.get('label_id') for entry in ordered) if 'label_id' in ordered[0] else None,
     )
 
 

@@ -1,0 +1,70 @@
+"""What an evaluation leaves behind: JSON, TensorBoard, the table on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from engine.eval_lib import Evaluation, Picture
+from inputs.label_map import LabelMap
+from metrics import segmentation
+from reports import pictures
+
+METRICS = 'metrics.json'
+
+
+def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_path: str) -> str:
+    """Writes `metrics-<step>.json`, then `metrics.json` (the last evaluated), then TensorBoard's file.
+
+    Args:
+      label_map: colours of the pictures.
+      config_path: noted in the JSON.
+
+    Returns:
+      The path of `metrics.json`.
+    """
+    tf.io.gfile.makedirs(eval_dir)
+    metrics = {**evaluation.metrics, 'config': config_path}
+    _write_json(metrics, os.path.join(eval_dir, f'metrics-{metrics["step"]}.json'))
+    _write_summaries(evaluation, eval_dir, label_map)
+    path = os.path.join(eval_dir, METRICS)
+    _write_json(metrics, path)
+    return path
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """The table for the terminal, with the checkpoint above it."""
+    images = f'{metrics["num_examples"]} images, {metrics["eval_input"]}'
+    return f'{metrics["checkpoint"]} (step {metrics["step"]}): {images}\n\n{segmentation.table(metrics)}\n'
+
+
+def _write_json(content: dict[str, Any], path: str) -> None:
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with tf.io.gfile.GFile(temporary, 'w') as f:
+        f.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def _write_summaries(evaluation: Evaluation, eval_dir: str, label_map: LabelMap) -> None:
+    metrics = evaluation.metrics
+    scalars = {f'metrics/{name}': metrics[name] for name in ('mean_iou', 'pixel_accuracy', 'mean_accuracy')}
+    scalars |= {f'class_iou/{name}': value for name, value in metrics['class_iou'].items()}
+    scalars['losses/cross_entropy'] = metrics['cross_entropy']
+    writer = tf.summary.create_file_writer(eval_dir)
+    with writer.as_default(step=metrics['step']):
+        for name, value in scalars.items():
+            if value is not None:
+                tf.summary.scalar(name, value)
+        for i, picture in enumerate(evaluation.pictures):
+            tf.summary.image(f'image_label_prediction/{i}', _side_by_side(picture, label_map)[np.newaxis])
+    writer.close()
+
+
+def _side_by_side(picture: Picture, label_map: LabelMap) -> np.ndarray:
+    """Image, label and prediction from left to right, uint8 [H, 3 W, 3]."""
+    painted = [pictures.colorize(class_ids, label_map.colors) for class_ids in (picture.label, picture.prediction)]
+    return np.concatenate([picture.image, *painted], axis=1)

@@ -1,0 +1,129 @@
+"""Scores the checkpoints of a training run: mean IoU, class IoU, pixel accuracy, confusion matrix."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+
+from core import command_line
+from core.errors import CheckpointError, UsageError
+
+_EXAMPLES = """\
+  the newest checkpoint, once:
+    python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval
+  one checkpoint, wherever it lies:
+    python eval.py --config_path configs/x.config --checkpoint export/model.ckpt --eval_dir runs/x/eval
+  model.ckpt-2000 and every later one:
+    python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval \\
+      --evaluate_all_from_checkpoint model.ckpt-2000
+  beside a running training, each new checkpoint until train_config.num_steps:
+    python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval --follow
+
+Every example of eval_input_reader is scored exactly once. Results: EVAL_DIR/metrics.json (the last evaluated
+checkpoint), metrics-<step>.json (each), TensorBoard scalars at the checkpoint's step, a table on the terminal.
+See docs/evaluation.md.
+"""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Flags, checked against each other."""
+    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+    command_line.add_config_flags(parser)
+    parser.add_argument('--train_dir', metavar='DIR', help='where the checkpoints are (train.py --logdir)')
+    parser.add_argument('--eval_dir', required=True, metavar='DIR', help='where results are written')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--checkpoint', metavar='FILE', help='this checkpoint only; --train_dir is not needed')
+    which.add_argument(
+        '--evaluate_all_from_checkpoint',
+        metavar='CKPT',
+        help='this checkpoint of --train_dir (name or step) and every later one',
+    )
+    command_line.add_boolean(parser, 'follow', default=False, help='wait for new checkpoints and score each once')
+    parser.add_argument(
+        '--follow_timeout_secs',
+        type=float,
+        default=0.0,
+        metavar='SECONDS',
+        help='with --follow: end when nothing new came for so long (default: 0, wait for ever)',
+    )
+    command_line.add_boolean(
+        parser,
+        'image_summaries',
+        default=False,
+        help='image, label and prediction of the first examples in TensorBoard',
+    )
+    command_line.add_boolean(parser, 'verbose', default=False, help="print each image's accuracy")
+    command_line.add_boolean(parser, 'limit_gpu_mem', default=False, help='let GPU memory grow as needed')
+    args = parser.parse_args(argv)
+    if not args.checkpoint and not args.train_dir:
+        raise UsageError('--train_dir is missing; give it, or one checkpoint by --checkpoint')
+    if args.checkpoint and args.follow:
+        raise UsageError('--follow needs a --train_dir to follow, not --checkpoint')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    from builders import config_loader
+
+    config = config_loader.load(args.config_path, args.overrides, 'eval')
+
+    import tensorflow as tf
+
+    from engine import eval_results
+    from engine.eval_lib import Evaluator
+
+    if args.limit_gpu_mem:
+        for device in tf.config.list_physical_devices('GPU'):
+            tf.config.experimental.set_memory_growth(device, True)
+    paths = _checkpoints(args, config.train_config.num_steps)
+    evaluator = Evaluator(config)
+    tf.io.gfile.makedirs(args.eval_dir)
+    config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
+    for path in paths:
+        try:
+            evaluation = evaluator.evaluate(path, keep_pictures=args.image_summaries, verbose=args.verbose)
+        except CheckpointError as error:
+            if not args.follow or tf.io.gfile.exists(f'{path}.index'):
+                raise
+            print(f'note: skipped a checkpoint that training removed meanwhile: {error}')
+            continue
+        written = eval_results.write(
+            evaluation, args.eval_dir, label_map=evaluator.label_map, config_path=args.config_path
+        )
+        print(eval_results.describe(evaluation.metrics))
+        _note_num_examples(config, evaluation.metrics['num_examples'])
+        print(f'wrote {written}')
+    return 0
+
+
+def _checkpoints(args: argparse.Namespace, num_steps: int) -> Iterable[str]:
+    from engine import checkpoint_queue
+
+    if args.checkpoint:
+        return [args.checkpoint]
+    if args.evaluate_all_from_checkpoint:
+        first = checkpoint_queue.starting_at(args.train_dir, args.evaluate_all_from_checkpoint)
+    elif args.follow:
+        from engine import checkpoints
+
+        newest = checkpoints.latest(args.train_dir)
+        first = [newest] if newest else []
+    else:
+        first = [checkpoint_queue.newest(args.train_dir)]
+    if not args.follow:
+        return first
+    return checkpoint_queue.follow(
+        args.train_dir, first=first, last_step=num_steps, timeout_seconds=args.follow_timeout_secs
+    )
+
+
+def _note_num_examples(config, num_examples: int) -> None:
+    for field, message in (('eval_config', config.eval_config), ('eval_input_reader', config.eval_input_reader)):
+        if message.HasField('num_examples') and message.num_examples != num_examples:
+            print(f'note: {field}.num_examples is {message.num_examples}; all {num_examples} records were scored')
+
+
+if __name__ == '__main__':
+    command_line.run(main)

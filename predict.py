@@ -1,0 +1,123 @@
+"""Segments images: class ids, colour pictures and overlays, from a checkpoint or an exported graph."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from core import command_line, shapes
+from core.errors import UsageError
+
+_OUTPUTS = ('ids', 'color', 'overlay')
+_EXAMPLES = """\
+  a folder of images, from a training run:
+    python predict.py --config_path configs/x.config --trained_checkpoint runs/x --input_path images --output_dir out
+  single images, from an export, overlays only:
+    python predict.py --exported export/x --input_path a.jpg --input_path 'b/*.png' --output_dir out --outputs overlay
+
+Written for a.jpg: a_ids.png (class ids), a_color.png, a_overlay.png. An image that cannot be used is named and the rest
+goes on; the exit code is 1 then. See docs/export.md.
+"""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Flags, checked against each other."""
+    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+    command_line.add_config_flags(parser, required=False)
+    parser.add_argument(
+        '--trained_checkpoint',
+        metavar='PATH',
+        help='checkpoint (model.ckpt-<step>), or a folder of which the newest is taken; needs --config_path',
+    )
+    parser.add_argument(
+        '--exported',
+        '--frozen_graph',
+        dest='exported',
+        metavar='PATH',
+        help='instead: a folder written by export.py, a frozen graph (.pb) or a SavedModel folder',
+    )
+    parser.add_argument(
+        '--input_path',
+        required=True,
+        action='append',
+        metavar='PATH',
+        help='image, folder (searched with its subfolders) or glob pattern; repeatable',
+    )
+    parser.add_argument('--output_dir', default='.', metavar='DIR', help='where results are written (default: .)')
+    parser.add_argument(
+        '--outputs',
+        type=_parse_outputs,
+        default=_OUTPUTS,
+        metavar='LIST',
+        help='comma-separated choice of ids, color, overlay (default: all)',
+    )
+    command_line.add_boolean(
+        parser,
+        'label_ids',
+        default=False,
+        help="write the data set's own label ids (label_id in the label map) in place of class ids",
+    )
+    parser.add_argument(
+        '--input_shape',
+        type=shapes.parse_input_shape,
+        metavar='SHAPE',
+        help='height,width,3: refuse images of another size (default: any size)',
+    )
+    parser.add_argument(
+        '--pad_to_shape',
+        type=shapes.parse_pad_to_shape,
+        metavar='HEIGHT,WIDTH',
+        help='pad smaller images to this size inside; results have the size of the image all the same',
+    )
+    args = parser.parse_args(argv)
+    _check(args)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    config = None
+    if args.config_path:
+        from builders import config_loader
+
+        config = config_loader.load(args.config_path, args.overrides, 'predict')
+
+    from engine import image_files, predict_lib
+
+    images = image_files.find(args.input_path, output_dir=args.output_dir)
+    if args.exported:
+        predictor = predict_lib.from_export(args.exported, config)
+    else:
+        predictor = predict_lib.from_checkpoint(
+            config,
+            args.trained_checkpoint,
+            input_shape=args.input_shape or (None, None, None),
+            pad_to_shape=args.pad_to_shape,
+        )
+    id_table = predict_lib.label_id_table(predictor.label_map) if args.label_ids else None
+    failures = predict_lib.run(predictor, images, args.output_dir, outputs=args.outputs, id_table=id_table)
+    print(f'{len(images) - len(failures)} of {len(images)} images written to {args.output_dir}')
+    return 1 if failures else 0
+
+
+def _parse_outputs(text: str) -> tuple[str, ...]:
+    outputs = tuple(dict.fromkeys(part.strip() for part in text.split(',')))
+    wrong = [part for part in outputs if part not in _OUTPUTS]
+    if wrong:
+        raise argparse.ArgumentTypeError(f'got {wrong[0]!r}, choose from {", ".join(_OUTPUTS)}')
+    return outputs
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.exported) == bool(args.trained_checkpoint):
+        raise UsageError('give either --trained_checkpoint with its --config_path, or --exported')
+    if args.trained_checkpoint and not args.config_path:
+        raise UsageError('--trained_checkpoint needs the --config_path of its model')
+    if args.exported and (args.input_shape or args.pad_to_shape):
+        raise UsageError('--input_shape and --pad_to_shape are fixed in an export; give them to export.py')
+    if args.overrides and not args.config_path:
+        raise UsageError('--set changes a config: give --config_path')
+
+
+if __name__ == '__main__':
+    command_line.run(main)

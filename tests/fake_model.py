@@ -12,6 +12,7 @@ class FakeModel:
     """Logits [B, H, W, C] of a seeded convolution over mean-subtracted pixels; one more variable is never read."""
 
     def __init__(self, num_classes: int = 3, seed: int = 0):
+        self.num_classes = num_classes
         kernel = np.random.default_rng(seed).normal(size=(3, 3, 3, num_classes))
         self.kernel = tf.Variable(kernel.astype(np.float32), name='head/weights')
         self.auxiliary = tf.Variable(np.ones(2, np.float32), name='aux/weights')

@@ -1,0 +1,136 @@
+"""An evaluation against the definition, computed without the code under test; a one-layer network stands in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from builders import config_loader
+from core.errors import CheckpointError, DataError
+from engine import checkpoints, inference
+from engine.eval_lib import Evaluator
+from tests import fake_model, tiny_run
+
+PADDED = 'eval_input_type { padded_eval_input { height: 70 width: 99 } }'
+
+
+@pytest.fixture
+def model(monkeypatch):
+    model = fake_model.FakeModel()
+    monkeypatch.setattr(inference, 'build_model', lambda config: model)
+    return model
+
+
+def _checkpoint(model, folder, step=7):
+    tensors = {name: v for name, v in model.variables_by_name().items() if not name.startswith('aux')}
+    return checkpoints.save(folder, step, tensors)
+
+
+def _evaluator(run):
+    return Evaluator(config_loader.load(run.config_path, (), 'eval'))
+
+
+def _counts(model, images, labels):
+    """Rows are labels; pixel by pixel."""
+    counts = np.zeros((3, 3), int)
+    for image, label in zip(images, labels, strict=True):
+        ids = fake_model.class_ids(model, image[np.newaxis])[0]
+        for i in range(3):
+            for j in range(3):
+                counts[i, j] += ((label == i) & (ids == j)).sum()
+    return counts
+
+
+@pytest.mark.parametrize('eval_input_type', ['', PADDED])
+def test_every_example_is_counted_once_at_its_own_size(model, tmp_path, eval_input_type):
+    run = tiny_run.make(tmp_path, num_examples=1000, eval_input_type=eval_input_type)
+    metrics = _evaluator(run).evaluate(_checkpoint(model, tmp_path)).metrics
+    counts = _counts(model, run.images, run.labels)
+    np.testing.assert_array_equal(metrics['confusion_matrix'], counts)
+    ious = [counts[i, i] / (counts[i].sum() + counts[:, i].sum() - counts[i, i]) for i in range(3)]
+    assert metrics['class_iou'] == pytest.approx(dict(zip(['road', 'sky', 'car'], ious, strict=True)))
+    assert metrics['mean_iou'] == pytest.approx(np.mean(ious))
+    assert metrics['num_examples'] == len(run.images)
+    assert metrics['num_pixels'] == sum((label != 255).sum() for label in run.labels)
+    assert (metrics['step'], metrics['checkpoint']) == (7, str(tmp_path / 'model.ckpt-7'))
+
+
+def test_the_central_crop_is_scored(model, tmp_path):
+    crop = 'eval_input_type { cropped_eval_input { height: 41 width: 70 } }'
+    run = tiny_run.make(tmp_path, eval_input_type=crop)
+    metrics = _evaluator(run).evaluate(_checkpoint(model, tmp_path)).metrics
+    cuts = []
+    for height, width in tiny_run.SIZES:
+        top, left = max(0, (height - 41) // 2), max(0, (width - 70) // 2)
+        cuts.append(np.s_[top : top + 41, left : left + 70])
+    images = [image[cut] for image, cut in zip(run.images, cuts, strict=True)]
+    labels = [label[cut] for label, cut in zip(run.labels, cuts, strict=True)]
+    np.testing.assert_array_equal(metrics['confusion_matrix'], _counts(model, images, labels))
+
+
+def test_cross_entropy_is_the_mean_over_counted_pixels(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    model.kernel.assign(model.kernel * 0.01)
+    metrics = _evaluator(run).evaluate(_checkpoint(model, tmp_path)).metrics
+    losses = []
+    for image, label in zip(run.images, run.labels, strict=True):
+        logits = model.predict(model.preprocess(image[np.newaxis]), is_training=False)['logits'].numpy()[0]
+        log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        counted = label != 255
+        losses.append(-log_probabilities[counted, label[counted].astype(int)])
+    assert metrics['cross_entropy'] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
+
+
+def test_one_evaluator_scores_several_checkpoints(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    first, first_counts = _checkpoint(model, tmp_path, 1), _counts(model, run.images, run.labels)
+    model.kernel.assign(-model.kernel)
+    second, second_counts = _checkpoint(model, tmp_path, 2), _counts(model, run.images, run.labels)
+    evaluator = _evaluator(run)
+    for path, counts in [(first, first_counts), (second, second_counts), (first, first_counts)]:
+        np.testing.assert_array_equal(evaluator.evaluate(path).metrics['confusion_matrix'], counts)
+
+
+def test_pictures_are_the_first_examples(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    pictures = _evaluator(run).evaluate(_checkpoint(model, tmp_path), keep_pictures=True).pictures
+    assert len(pictures) == len(run.images)
+    np.testing.assert_array_equal(pictures[0].image, run.images[0])
+    np.testing.assert_array_equal(pictures[0].label, run.labels[0])
+    np.testing.assert_array_equal(pictures[0].prediction, fake_model.class_ids(model, run.images[0][np.newaxis])[0])
+
+
+def test_verbose_names_each_image(model, tmp_path, capsys):
+    run = tiny_run.make(tmp_path)
+    _evaluator(run).evaluate(_checkpoint(model, tmp_path), verbose=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'mean IoU so far' in line]
+    assert [line.split(':')[0] for line in lines] == [f'street_{i}.png' for i in range(4)]
+
+
+def test_an_image_larger_than_the_padded_size_is_named(model, tmp_path):
+    run = tiny_run.make(tmp_path, eval_input_type='eval_input_type { padded_eval_input { height: 64 width: 97 } }')
+    with pytest.raises(DataError, match=r'^street_0\.png: the image is 65 x 97 .*padded_eval_input, 64 x 97; set'):
+        _evaluator(run).evaluate(_checkpoint(model, tmp_path))
+
+
+def test_a_label_outside_the_classes_is_named(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    run.labels[1][3, 4] = 9
+    tiny_run.write_records(tmp_path / 'eval-1.tfrecord', run.images[1:2], run.labels[1:2], ['broken.png'])
+    with pytest.raises(DataError, match=r'broken\.png.*9'):
+        _evaluator(run).evaluate(_checkpoint(model, tmp_path))
+
+
+def test_records_without_examples_are_refused(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    tiny_run.write_records(tmp_path / 'eval-0.tfrecord', [], [], [])
+    (tmp_path / 'eval-1.tfrecord').unlink()
+    with pytest.raises(DataError, match='eval'):
+        _evaluator(run).evaluate(_checkpoint(model, tmp_path))
+
+
+def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    path = checkpoints.save(tmp_path, 3, {'head/weights': np.zeros([3, 3, 3, 5], np.float32)})
+    with pytest.raises(CheckpointError):
+        _evaluator(run).evaluate(path)

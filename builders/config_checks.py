@@ -75,9 +75,9 @@ def _value_problems(message: str, field: str, place: str, value: Any) -> Iterato
     choices = tables.CHOICES.get(message, {}).get(field)
     if choices is not None and value and value not in choices:
         yield f'{place}: got {value!r}{suggestion(value, choices)}'
-    only, reason = tables.FIXED.get(message, {}).get(field, (value, ''))
-    if value != only:
-        yield f'{place}: got {value}; {reason}, remove the field'
+    fixed = tables.FIXED.get(message, {}).get(field)
+    if fixed is not None and value != fixed[0]:
+        yield f'{place}: got {value}; {fixed[1]}, remove the field'
     if isinstance(value, str) and _PLACEHOLDER in value:
         yield f'{place}: got {value!r}, a placeholder; write your own value'
 

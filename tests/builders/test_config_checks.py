@@ -1,0 +1,310 @@
+"""Which configs are refused, for which purpose, with which words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from google.protobuf import text_format
+from google.protobuf.descriptor import Descriptor
+
+from builders import config_checks, config_overrides, config_ranges
+from protos.compressor_pb2 import CommpressionConfig
+from protos.pipeline_pb2 import PipelineConfig
+
+STEPS = 'train_config.preprocessor_step'
+LOSS = 'model.icnet.loss'
+RATE = 'train_config.optimizer.momentum_optimizer.learning_rate'
+
+
+def messages() -> dict[str, Descriptor]:
+    files = [PipelineConfig.DESCRIPTOR.file, CommpressionConfig.DESCRIPTOR.file]
+    found = {}
+    while files:
+        file = files.pop()
+        found.update(file.message_types_by_name)
+        files += file.dependencies
+    return found
+
+
+def problems(config_text: str, overrides: list[str], purpose: str | None = None) -> list[str]:
+    config = text_format.Parse(config_text, PipelineConfig())
+    config_overrides.apply(config, overrides)
+    return config_checks.pipeline_problems(config, purpose)
+
+
+@pytest.mark.parametrize('purpose', [None, 'train', 'eval', 'export', 'predict'])
+def test_a_good_config_has_no_problems(config_text, purpose):
+    assert problems(config_text, [], purpose) == []
+
+
+@pytest.mark.parametrize(
+    ('purpose', 'expected'),
+    [
+        (None, ['model: not set; choose pspnet or icnet']),
+        (
+            'train',
+            [
+                'model: not set; choose pspnet or icnet',
+                'train_config: not set; write train_config { ... }',
+                'train_input_reader: not set; write train_input_reader { ... }',
+            ],
+        ),
+        (
+            'eval',
+            [
+                'model: not set; choose pspnet or icnet',
+                'eval_input_reader: not set; write eval_input_reader { ... }',
+            ],
+        ),
+        ('export', ['model: not set; choose pspnet or icnet']),
+        ('predict', ['model: not set; choose pspnet or icnet']),
+    ],
+)
+def test_the_purpose_decides_which_blocks_must_be_there(purpose, expected):
+    assert problems('', [], purpose) == expected
+
+
+# overrides of the good config -> the one problem they make
+CASES: dict[str, tuple[list[str], str]] = {
+    'no architecture': (['model={}'], 'model: not set; choose pspnet or icnet'),
+    'no optimizer': (
+        ['train_config.optimizer={}'],
+        'train_config.optimizer: not set; choose momentum_optimizer, adam_optimizer or adamw_optimizer',
+    ),
+    'no learning rate': (
+        ['train_config.optimizer.adam_optimizer={}'],
+        'train_config.optimizer.adam_optimizer.learning_rate: not set; choose constant_learning_rate, '
+        'exponential_decay_learning_rate, polynomial_decay_learning_rate or cosine_decay_learning_rate',
+    ),
+    'learning rate 0': (
+        [f'{RATE}.constant_learning_rate.learning_rate=0'],
+        f'{RATE}.constant_learning_rate.learning_rate: got 0, choose above 0',
+    ),
+    'learning rate rises': (
+        [f'{RATE}.polynomial_decay_learning_rate={{initial_learning_rate: 0.1 end_learning_rate: 0.2}}'],
+        f'{RATE}.polynomial_decay_learning_rate: end_learning_rate is above initial_learning_rate (0.2 > 0.1)',
+    ),
+    'no decay steps': (
+        [f'{RATE}.cosine_decay_learning_rate={{}}'],
+        f'{RATE}.cosine_decay_learning_rate.decay_steps: not set; choose 1 or more',
+    ),
+    'decay steps 0': (
+        [f'{RATE}.exponential_decay_learning_rate.decay_steps=0'],
+        f'{RATE}.exponential_decay_learning_rate.decay_steps: got 0, choose 1 or more',
+    ),
+    'extractor': (
+        ['model.icnet.feature_extractor.type=dialted_mobilenet'],
+        "model.icnet.feature_extractor.type: got 'dialted_mobilenet', did you mean 'dilated_mobilenet'? "
+        "choose from ['dilated_resnet50', 'dilated_mobilenet']",
+    ),
+    'no extractor': (
+        ['model.icnet.feature_extractor.type='],
+        "model.icnet.feature_extractor.type: not set; choose from ['dilated_resnet50', 'dilated_mobilenet']",
+    ),
+    'no classes': (['model.icnet.num_classes=0'], 'model.icnet.num_classes: got 0, choose 1..254'),
+    'too many classes': (['model.icnet.num_classes=255'], 'model.icnet.num_classes: got 255, choose 1..254'),
+    'filter scale 0': (['model.icnet.filter_scale=0'], 'model.icnet.filter_scale: got 0, choose above 0, up to 1'),
+    'filter scale 2': (['model.icnet.filter_scale=2'], 'model.icnet.filter_scale: got 2, choose above 0, up to 1'),
+    'filter scale nan': (
+        ['model.icnet.filter_scale=nan'],
+        'model.icnet.filter_scale: got nan, choose above 0, up to 1',
+    ),
+    'no pyramid': (
+        ['model.icnet.pooling_factors=[]'],
+        'model.icnet.pooling_factors: not set; choose one or more values, each 1 or more',
+    ),
+    'pyramid': (['model.icnet.pooling_factors=[1, 0.5]'], 'model.icnet.pooling_factors[1]: got 0.5, choose 1 or more'),
+    'regularizer empty': (
+        ['model.icnet.hyperparams.regularizer={}'],
+        'model.icnet.hyperparams.regularizer: not set; choose l1_regularizer or l2_regularizer',
+    ),
+    'regularizer negative': (
+        ['model.icnet.hyperparams.regularizer.l2_regularizer.weight=-0.1'],
+        'model.icnet.hyperparams.regularizer.l2_regularizer.weight: got -0.1, choose 0 or more',
+    ),
+    'branch weight': (
+        ['model.icnet.first_branch_loss_weight=-1'],
+        'model.icnet.first_branch_loss_weight: got -1, choose 0 or more',
+    ),
+    'ignore label is a class': (
+        [f'{LOSS}.ignore_label=2', 'eval_config.ignore_label=2'],
+        f'{LOSS}.ignore_label: got 2, which is one of the classes 0..2; choose 3..255',
+    ),
+    'ignore labels differ': (
+        ['eval_config.ignore_label=3'],
+        f'eval_config.ignore_label: got 3, but {LOSS}.ignore_label is 255; make them equal',
+    ),
+    'class weights': (
+        [f'{LOSS}.classification_loss.softmax.class_weight=[1, 2]'],
+        f'{LOSS}.classification_loss.softmax.class_weight: got 2 weights for 3 classes; write one per class or none',
+    ),
+    'class weights 0': (
+        [f'{LOSS}.classification_loss.softmax.class_weight=[0, 0, 0]'],
+        f'{LOSS}.classification_loss.softmax.class_weight: every weight is 0, so nothing would be learned; '
+        'one at least must be above 0',
+    ),
+    'label smoothing': (
+        [f'{LOSS}.classification_loss.softmax.label_smoothing=1'],
+        f'{LOSS}.classification_loss.softmax.label_smoothing: got 1, choose from 0 to below 1',
+    ),
+    'batch size': (['train_config.batch_size=0'], 'train_config.batch_size: got 0, choose 1 or more'),
+    'quantisation': (
+        ['train_config.quantize_with_delay=5'],
+        'train_config.quantize_with_delay: got 5; training with simulated quantisation is not offered, '
+        'remove the field',
+    ),
+    'checkpoint type': (
+        ['train_config.fine_tune_checkpoint_type=segmentaton'],
+        "train_config.fine_tune_checkpoint_type: got 'segmentaton', did you mean 'segmentation'? "
+        "choose from ['classification', 'segmentation', 'segmentation-finetune']",
+    ),
+    'no checkpoint type': (
+        ['train_config.fine_tune_checkpoint=a.ckpt'],
+        'train_config.fine_tune_checkpoint_type: not set, needed with fine_tune_checkpoint; '
+        'choose classification, segmentation or segmentation-finetune',
+    ),
+    'empty step': (
+        [f'{STEPS}[0]={{}}'],
+        f'{STEPS}[0]: not set; choose set_fixed_image_size, aspect_ratio_image_resize, random_image_scale, '
+        'random_image_crop, random_horizontal_flip, random_brightness, random_contrast, random_saturation, '
+        'random_hue, random_gamma, random_rotation, random_vertical_flip or resize_image',
+    ),
+    'crop': (
+        [f'{STEPS}[1].random_image_crop={{crop_height: 5}}'],
+        f'{STEPS}[1].random_image_crop.crop_width: not set; choose 1 or more',
+    ),
+    'crop 0': (
+        [f'{STEPS}[1].random_image_crop.crop_height=0'],
+        f'{STEPS}[1].random_image_crop.crop_height: got 0, choose 1 or more',
+    ),
+    'channels': (
+        [f'{STEPS}[1].random_image_crop.images_channel_dim=4'],
+        f'{STEPS}[1].random_image_crop.images_channel_dim: got 4; images have 3 channels, remove the field',
+    ),
+    'scale ratios': (
+        [f'{STEPS}[0].random_image_scale.max_scale_ratio=0.25'],
+        f'{STEPS}[0].random_image_scale: min_scale_ratio is above max_scale_ratio (0.5 > 0.25)',
+    ),
+    'scale ratio 0': (
+        [f'{STEPS}[0].random_image_scale.min_scale_ratio=0'],
+        f'{STEPS}[0].random_image_scale.min_scale_ratio: got 0, choose above 0',
+    ),
+    'no size': (
+        [f'{STEPS}=[]'],
+        f'{STEPS}: leaves images at their own sizes; end it with random_image_crop, resize_image or '
+        'set_fixed_image_size',
+    ),
+    'scaled behind the crop': (
+        [f'{STEPS}+={{random_image_scale {{}}}}'],
+        f'{STEPS}[2].random_image_scale: gives images of different sizes, which do not fit into one batch; '
+        'add random_image_crop behind it',
+    ),
+    'no records': (
+        ['train_input_reader.tf_record_input_reader.input_path=[]'],
+        'train_input_reader.tf_record_input_reader.input_path: not set; must be written',
+    ),
+    'no reader': (
+        ['eval_input_reader={}'],
+        'eval_input_reader.tf_record_input_reader: not set; write tf_record_input_reader { ... }',
+    ),
+    'placeholder': (
+        ['eval_input_reader.tf_record_input_reader.input_path=MODIFY_THIS_FIELD_WITH_YOUR_VALUE/a.record'],
+        'eval_input_reader.tf_record_input_reader.input_path[0]: got '
+        "'MODIFY_THIS_FIELD_WITH_YOUR_VALUE/a.record', a placeholder; write your own value",
+    ),
+    'eval size': (
+        ['eval_config.eval_input_type.padded_eval_input.height=5'],
+        'eval_config.eval_input_type.padded_eval_input.width: not set; choose 1 or more',
+    ),
+    'eval type': (
+        ['eval_config.eval_input_type={}'],
+        'eval_config.eval_input_type: not set; choose cropped_eval_input or padded_eval_input',
+    ),
+    'clipping': (
+        ['train_config.optimizer.gradient_clipping_norm=-1'],
+        'train_config.optimizer.gradient_clipping_norm: got -1, choose 0 or more',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_one_problem(config_text, case):
+    overrides, expected = CASES[case]
+    assert problems(config_text, overrides) == [expected]
+
+
+def test_all_problems_at_once_in_the_order_of_the_fields(config_text):
+    found = problems(
+        config_text,
+        ['train_config.batch_size=0', 'model.icnet.num_classes=0', 'eval_config.ignore_label=300'],
+    )
+    assert [line.split(':')[0] for line in found] == [
+        'model.icnet.num_classes',
+        'train_config.batch_size',
+        'eval_config.ignore_label',
+        'eval_config.ignore_label',
+    ]
+
+
+def test_unset_filter_scale_is_full_width(config_text):
+    assert problems(config_text.replace('filter_scale: 0.5', ''), []) == []
+
+
+def test_the_ignore_label_of_evaluation_counts_even_unwritten(config_text):
+    text = config_text.replace('eval_config { ignore_label: 255 }', '')
+    overrides = [f'{LOSS}.ignore_label=3']
+    assert problems(text, overrides, 'train') == []
+    assert problems(text, overrides, 'eval') == [
+        f'eval_config.ignore_label: got 255, but {LOSS}.ignore_label is 3; make them equal'
+    ]
+
+
+@pytest.mark.parametrize(
+    'last', ['{resize_image {height: 3 width: 3}}', '{aspect_ratio_image_resize {pad_to_max_dimension: true}}']
+)
+def test_steps_that_end_with_one_size(config_text, last):
+    assert problems(config_text, [f'{STEPS}=[{{random_image_scale {{}}}}, {last}]']) == []
+
+
+def test_ranges():
+    assert 0.5 in config_ranges.FRACTION
+    assert 1 in config_ranges.FRACTION
+    assert 0 not in config_ranges.FRACTION
+    assert 1 not in config_ranges.BELOW_ONE
+    assert math.inf not in config_ranges.POSITIVE
+
+
+def test_tables_name_real_fields():
+    known = messages()
+    for table in (config_ranges.RANGES, config_ranges.CHOICES, config_ranges.FIXED, config_ranges.REQUIRED):
+        for message, fields in table.items():
+            assert set(fields) <= set(known[message].fields_by_name), message
+    for message, pair in config_ranges.ORDERED.items():
+        assert set(pair) <= set(known[message].fields_by_name), message
+
+
+def test_compression_config():
+    text = """
+    compression_strategy {
+      filter_pruner {
+        input { name: 'Preprocessor/sub' }
+        output { name: 'Predictions/Conv/Conv2D' }
+        node_scope: 'SharedFeatureExtractor/resnet_v1_50'
+        compression_factor: 0.25
+        skip_node { name: 'a' }
+        node { target { name: 'b' } source { name: 'c' } following { name: 'd' } following { name: 'e' } }
+        node { node_scope: '' target { name: 'f' } }
+      }
+    }"""
+    config = text_format.Parse(text, CommpressionConfig())
+    assert list(config_checks.message_problems(config)) == []
+    pruner = config.compression_strategy.filter_pruner
+    pruner.compression_factor = 0
+    pruner.node[1].ClearField('target')
+    pruner.skip_node[0].name = ''
+    assert list(config_checks.message_problems(config)) == [
+        'compression_strategy.filter_pruner.compression_factor: got 0, choose above 0, up to 1',
+        'compression_strategy.filter_pruner.skip_node[0].name: not set; must be written',
+        'compression_strategy.filter_pruner.node[1].target: not set; write target { ... }',
+    ]

@@ -61,7 +61,7 @@ def test_folder_and_binary_file(config_path, tmp_path):
 
 def test_empty_file(config_path):
     config_path.write_text('')
-    with pytest.raises(ConfigError, match='^model: not set; choose pspnet or icnet$'):
+    with pytest.raises(ConfigError, match=r'^model: not set; choose pspnet or icnet$'):
         config_loader.load(str(config_path))
 
 
@@ -92,7 +92,7 @@ def test_compression_config(tmp_path):
     config = config_loader.load_compression(str(path), ['compression_strategy.filter_pruner.compression_factor=0.75'])
     assert config.compression_strategy.filter_pruner.compression_factor == 0.75
     path.write_text('')
-    with pytest.raises(ConfigError, match='^compression_strategy: not set; choose filter_pruner$'):
+    with pytest.raises(ConfigError, match=r'^compression_strategy: not set; choose filter_pruner$'):
         config_loader.load_compression(str(path))
 
 

@@ -60,11 +60,11 @@ def test_lists_of_blocks(config):
         [
             'train_config.preprocessor_step[0].random_image_scale.max_scale_ratio=1.5',
             'train_config.preprocessor_step+={random_hue {}}',
-            'train_config.preprocessor_step+=[{random_gamma {max_gamma: 2, min_gamma: 1}}, {random_horizontal_flip {}}]',
+            'train_config.preprocessor_step+=[{random_gamma {max_gamma: 2, min_gamma: 1}}, {random_rotation {}}]',
         ],
     )
     kinds = [step.WhichOneof('preprocessing_step') for step in steps]
-    assert kinds[1:] == ['random_image_crop', 'random_hue', 'random_gamma', 'random_horizontal_flip']
+    assert kinds[1:] == ['random_image_crop', 'random_hue', 'random_gamma', 'random_rotation']
     assert steps[0].random_image_scale.max_scale_ratio == 1.5
     config_overrides.apply(config, ['train_config.preprocessor_step[4]={random_vertical_flip {}}'])
     assert steps[4].WhichOneof('preprocessing_step') == 'random_vertical_flip'

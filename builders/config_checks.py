@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from builders import config_ranges as tables
+from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
@@ -59,7 +59,7 @@ def message_problems(message: Message, path: str = '') -> Iterator[str]:
     yield from _order_problems(message, path)
 
 
-def _values(message: Message, field: FieldDescriptor, path: str) -> Iterator[tuple[str, Any]]:
+def _values(message: Message, field: AnyField, path: str) -> Iterator[tuple[str, Any]]:
     """(path, value) of what was written into the field: nothing, one, or each element of a list."""
     place = _join(path, field.name)
     if field.is_repeated:

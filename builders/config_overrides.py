@@ -10,7 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from builders.config_text import no_field, parse
+from builders.config_text import AnyField, no_field, parse
 from builders.names import suggestion
 from core.errors import ConfigError
 
@@ -67,7 +67,7 @@ def _apply_one(config: Message, override: str) -> None:
         _assign(message, field, text)
 
 
-def _find(message: Message, segment: str) -> tuple[FieldDescriptor, int | None]:
+def _find(message: Message, segment: str) -> tuple[AnyField, int | None]:
     """The field a segment such as `name` or `name[2]` means, and the index."""
     match = _SEGMENT.match(segment)
     if match is None:
@@ -99,7 +99,7 @@ def _descend(message: Message, segment: str) -> Message:
     return child
 
 
-def _assign(message: Message, field: FieldDescriptor, text: str) -> None:
+def _assign(message: Message, field: AnyField, text: str) -> None:
     value = _value(field, text)
     if isinstance(value, Message):
         child = getattr(message, field.name)
@@ -109,7 +109,7 @@ def _assign(message: Message, field: FieldDescriptor, text: str) -> None:
         setattr(message, field.name, value)
 
 
-def _assign_element(message: Message, field: FieldDescriptor, index: int, text: str) -> None:
+def _assign_element(message: Message, field: AnyField, index: int, text: str) -> None:
     value = _value(field, text)
     elements = getattr(message, field.name)
     if isinstance(value, Message):
@@ -118,7 +118,7 @@ def _assign_element(message: Message, field: FieldDescriptor, index: int, text: 
         elements[index] = value
 
 
-def _extend(message: Message, field: FieldDescriptor, text: str) -> None:
+def _extend(message: Message, field: AnyField, text: str) -> None:
     texts = _split(text[1:-1]) if text.startswith('[') and text.endswith(']') else [text]
     getattr(message, field.name).extend([_value(field, item) for item in texts])
 
@@ -142,7 +142,7 @@ def _split(text: str) -> list[str]:
     return [*items, last] if last or items else []
 
 
-def _value(field: FieldDescriptor, text: str) -> Any:
+def _value(field: AnyField, text: str) -> Any:
     """The Python value or message that `text` means for `field`; ValueError says what was expected."""
     if field.message_type is not None:
         return _message(field, text)
@@ -175,7 +175,7 @@ def _whole_number(text: str, low: int, high: int) -> int:
     return value
 
 
-def _message(field: FieldDescriptor, text: str) -> Message:
+def _message(field: AnyField, text: str) -> Message:
     message = message_factory.GetMessageClass(field.message_type)()
     if not (text.startswith('{') and text.endswith('}')):
         raise ValueError(f'{field.name} is a block, write {{...}} or name a field inside: {_inner_names(message)}')

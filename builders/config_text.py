@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from builders.names import suggestion
 from core.errors import ConfigError
 
 MessageT = TypeVar('MessageT', bound=Message)
+
+# Descriptors come from protobuf's Python or from its C implementation, which share no base class.
+AnyDescriptor = Any
+AnyField = Any
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(.*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.?$')
@@ -66,7 +69,7 @@ def _replace_wrong_value(error: str, text: str, line: int, column: int) -> str |
     return '\n'.join(lines)
 
 
-def _explain(error: text_format.ParseError, text: str, line: int, column: int, root: Descriptor) -> str:
+def _explain(error: text_format.ParseError, text: str, line: int, column: int, root: AnyDescriptor) -> str:
     """One sentence without the parser's quotation of the whole line."""
     lines = text.split('\n')
     source = lines[line - 1] if line <= len(lines) else ''
@@ -96,7 +99,7 @@ def _explain(error: text_format.ParseError, text: str, line: int, column: int, r
     return reason[0].lower() + reason[1:].rstrip('.')
 
 
-def no_field(descriptor: Descriptor, name: str) -> str:
+def no_field(descriptor: AnyDescriptor, name: str) -> str:
     """`ICNet has no field 'x', did you mean 'y'? choose from [...]`."""
     return f'{descriptor.name} has no field {name!r}{suggestion(name, [field.name for field in descriptor.fields])}'
 

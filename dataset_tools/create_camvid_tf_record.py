@@ -29,11 +29,9 @@ def find_pairs(camvid_dir: str, split: str) -> list[pair_lists.Pair]:
     folder = os.path.join(camvid_dir, split)
     if not os.path.isdir(folder):
         raise UsageError(f'--split: neither {listed} nor the folder {folder} exists')
-    return pair_lists.match(
+    return pair_lists.match_stems(
         pair_lists.find(os.path.join(folder, '*.png'), '--camvid_dir'),
         pair_lists.find(os.path.join(camvid_dir, f'{split}annot', '*.png'), '--camvid_dir'),
-        image_suffix='.png',
-        label_suffix='.png',
     )
 
 

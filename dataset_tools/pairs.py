@@ -22,25 +22,31 @@ class Pair:
     label: str | None
 
 
-def match(
-    images: Sequence[str], labels: Sequence[str], *, image_suffix: str, label_suffix: str, folders: int = 0
+def match_stems(
+    images: Sequence[str],
+    labels: Sequence[str],
+    *,
+    image_suffix: str = '',
+    label_suffix: str = '',
+    roots: tuple[str, str] | None = None,
 ) -> list[Pair]:
-    """Pairs files whose names are equal once the suffixes are cut, in the order of the images' names.
+    """Pairs files whose names are equal once the suffixes are cut, in the order of those names.
 
     Args:
       images: paths.
-      labels: paths; those without an image are left over silently (coarse labels of images not downloaded).
-      image_suffix: the part of an image's name that is not in the label's: `_leftImg8bit.png`, or `.jpg`.
+      labels: paths; those without an image are left over (labels of images that are not there).
+      image_suffix: the part of an image's name that its label's has not: `_leftImg8bit.png`; empty: the file ending.
       label_suffix: the same of the label.
-      folders: how many enclosing folders must agree as well (1 for aachen/aachen_000000).
+      roots: the folders of images and of labels; given, the folders on the way below them must agree as well.
 
-    Raises DataError that names every image without a label, and every two files of one name.
+    Raises DataError that names every image without a label, or two files of one name.
     """
-    by_key = _by_key(labels, label_suffix, folders)
-    keyed_images = _by_key(images, image_suffix, folders)
+    image_root, label_root = roots or (None, None)
+    by_key = _by_key(labels, label_suffix, label_root)
+    keyed_images = _by_key(images, image_suffix, image_root)
     missing = [path for key, path in keyed_images.items() if key not in by_key]
     if missing:
-        raise DataError('\n'.join(f'{path}: no label file *{label_suffix} of this name' for path in missing))
+        raise DataError('\n'.join(f'{path}: no label *{label_suffix} of this name' for path in missing))
     return [Pair(keyed_images[key], by_key[key]) for key in sorted(keyed_images)]
 
 
@@ -107,14 +113,14 @@ def output_arguments(flags: argparse.Namespace) -> dict:
     return {name: getattr(flags, name) for name in names}
 
 
-def _by_key(paths: Sequence[str], suffix: str, folders: int) -> dict[str, str]:
+def _by_key(paths: Sequence[str], suffix: str, root: str | None) -> dict[str, str]:
     keyed: dict[str, str] = {}
     for path in paths:
-        tail = '/'.join(Path(path).parts[-1 - folders :])
-        if not tail.endswith(suffix):
+        name = os.path.relpath(path, root) if root else os.path.basename(path)
+        if not name.endswith(suffix):
             raise DataError(f'{path}: the name does not end in {suffix!r}')
-        key = tail[: len(tail) - len(suffix)]
+        key = name[: -len(suffix)] if suffix else os.path.splitext(name)[0]
         if key in keyed:
-            raise DataError(f'{path}: has the name of {keyed[key]}: give folders apart, or a CSV of pairs')
+            raise DataError(f'{path}: has the name of {keyed[key]}: list the pairs in a CSV')
         keyed[key] = path
     return keyed

@@ -68,10 +68,9 @@ class Servable:
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """`predictions` [N, H, W, 1] and, when there are colors, `colours` uint8 [N, H, W, 3]."""
         class_ids = self.class_ids(images)
-        outputs = {PREDICTIONS: tf.identity(tf.expand_dims(class_ids, -1), PREDICTIONS)}
+        outputs = {PREDICTIONS: tf.expand_dims(class_ids, -1)}
         if self.colors is not None:
-            colours = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
-            outputs[COLOURS] = tf.identity(colours, COLOURS)
+            outputs[COLOURS] = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
         return outputs
 
     def trace(self, input_shape: InputShape = (None, None, None)) -> Any:

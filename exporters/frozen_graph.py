@@ -15,19 +15,22 @@ FILENAME = 'frozen_inference_graph.pb'
 
 
 def write(concrete: Any, path: str) -> None:
-    """Freezes a traced servable; tensors keep the names they have in the function (`inputs:0`, `predictions:0`).
+    """Freezes a traced servable: the placeholder `inputs`, and one node for each output, called as in its dictionary.
 
     Args:
       concrete: from `core.servable.Servable.trace`.
       path: the file to write.
     """
-    outputs = [_source(tensor).op.name for tensor in concrete.outputs]
-    inputs = [tensor.op.name for tensor in concrete.inputs if tensor.dtype != tf.resource]
-    graph_def = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
-    # The function's own return nodes (Identity, Identity_1) go: their sources carry the public names.
-    graph_def = tf.compat.v1.graph_util.extract_sub_graph(graph_def, [*inputs, *outputs])
+    frozen = convert_variables_to_constants_v2(concrete)
+    graph_def = frozen.graph.as_graph_def()
+    # A name given while tracing is not safe: TensorFlow numbers it if a scope has the same letters in another case.
+    public_names = dict(zip([t.op.name for t in frozen.outputs], sorted(concrete.structured_outputs), strict=True))
+    nodes = _needed(graph_def, list(public_names))
+    for node in nodes:
+        node.name = public_names.get(node.name, node.name)
+    pruned = tf.compat.v1.GraphDef(node=nodes, versions=graph_def.versions, library=graph_def.library)
     with tf.io.gfile.GFile(path, 'wb') as f:
-        f.write(graph_def.SerializeToString(deterministic=True))
+        f.write(pruned.SerializeToString(deterministic=True))
 
 
 def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
@@ -69,7 +72,13 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndar
     return run
 
 
-def _source(tensor: Any) -> Any:
-    """The tensor behind a function's return Identity, which carries the public name."""
-    op = tensor.op
-    return op.inputs[0] if op.type == 'Identity' and op.name.startswith('Identity') else tensor
+def _needed(graph_def: Any, outputs: Sequence[str]) -> list[Any]:
+    """The nodes that `outputs` depend on, in their order."""
+    by_name = {node.name: node for node in graph_def.node}
+    needed, waiting = set(), list(outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [source.lstrip('^').split(':')[0] for source in by_name[name].input]
+    return [node for node in graph_def.node if node.name in needed]

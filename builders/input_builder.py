@@ -124,16 +124,21 @@ def build_eval(config: pipeline_pb2.PipelineConfig) -> tf.data.Dataset:
     )
 
 
-def build_label_map(reader: input_reader_pb2.InputReader, num_classes: int) -> LabelMap:
+def build_label_map(reader: input_reader_pb2.InputReader, num_classes: int, *, ignore_label: int = 255) -> LabelMap:
     """The map of `label_map_path`, or numbered classes. ConfigError if its class count is another."""
     if not reader.label_map_path:
-        return LabelMap.default(num_classes)
+        return LabelMap.default(num_classes, ignore_label=ignore_label)
     label_map = LabelMap.load(reader.label_map_path)
     if label_map.num_classes != num_classes:
         raise ConfigError(
             f'label_map_path: {reader.label_map_path} has {label_map.num_classes} classes, the model {num_classes}'
         )
     return label_map
+
+
+def num_classes(config: pipeline_pb2.PipelineConfig) -> int:
+    """Of the model, whichever its architecture."""
+    return _model(config).num_classes
 
 
 def _model(config: pipeline_pb2.PipelineConfig) -> Any:

@@ -13,7 +13,7 @@ from inputs.label_map import LabelMap
 
 
 class Label(NamedTuple):
-    """One row: `train_id` 255 is ignored in training; `license plate` has id -1 and train id -1 in the table."""
+    """One row; `train_id` 255 is ignored in training."""
 
     name: str
     id: int
@@ -64,7 +64,6 @@ LABELS = (
 _BY_NAME: Mapping[str, Label] = {label.name: label for label in LABELS}
 _IGNORE = 255
 
-# labelIds pictures store the plate's -1 as 255.
 TRAIN_IDS: Mapping[int, int] = {label.id: label.train_id for label in LABELS if label.id >= 0}
 
 
@@ -81,8 +80,9 @@ def label_map() -> LabelMap:
 def draw_polygons(path: str, size: tuple[int, int]) -> np.ndarray:
     """Train ids uint8 [H, W] of a *_polygons.json file: objects are drawn in their order, later ones on top.
 
-    As in the published preparation script: `deleted` objects are passed over, the name of a group (`cargroup`) counts as
-    its single label, what no object covers is ignored, and license plates are ignored, like all labels without a class.
+    As in the published preparation script: `deleted` objects are passed over, and so are those with a negative id (a
+    license plate stays part of its car); the name of a group (`cargroup`) counts as its single label; what no object
+    covers is ignored.
 
     Raises ValueError, in one line, for a name that is not in the table or a file of another form.
     """
@@ -93,17 +93,16 @@ def draw_polygons(path: str, size: tuple[int, int]) -> np.ndarray:
         canvas = Image.new('L', (int(content['imgWidth']), int(content['imgHeight'])), _IGNORE)
         pen = ImageDraw.Draw(canvas)
         for entry in content['objects']:
-            if not entry.get('deleted'):
-                corners = [(float(x), float(y)) for x, y in entry['polygon']]
-                pen.polygon(corners, fill=_train_id(entry['label']))
+            label = _by_name(entry['label'])
+            if not entry.get('deleted') and label.id >= 0:
+                pen.polygon([(float(x), float(y)) for x, y in entry['polygon']], fill=label.train_id)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'not a Cityscapes polygon file: {type(error).__name__}: {error}') from error
     return np.asarray(canvas)
 
 
-def _train_id(name: str) -> int:
+def _by_name(name: str) -> Label:
     single = name if name in _BY_NAME else name.removesuffix('group')
     if single not in _BY_NAME:
         raise ValueError(f'unknown label {name!r}')
-    train_id = _BY_NAME[single].train_id
-    return train_id if train_id >= 0 else _IGNORE
+    return _BY_NAME[single]

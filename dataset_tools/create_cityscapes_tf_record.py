@@ -23,11 +23,12 @@ _DESCRIPTION = """Converts Cityscapes into TFRecord shards named cityscapes_<spl
 Reads <cityscapes_dir>/leftImg8bit/<split>/<city>/*_leftImg8bit.png and the labels beside in gtFine (gtCoarse for
 train_extra). Labels may be labelTrainIds or labelIds pictures, or the polygon files; ids become the 19 train ids, all
 else the ignore label 255. The test split has no public labels: without label files its images are packed alone."""
-_EXAMPLES = """  python -m dataset_tools.create_cityscapes_tf_record --cityscapes_dir cityscapes --split_type train --output_dir data
+_EXAMPLES = """  python -m dataset_tools.create_cityscapes_tf_record --cityscapes_dir cityscapes --split_type train \\
+      --output_dir data
   python -m dataset_tools.create_cityscapes_tf_record --cityscapes_dir cityscapes --split_type train_extra \\
       --output_dir data --num_shards 100
   python -m dataset_tools.create_cityscapes_tf_record --split_type val --output_dir data \\
-      --input_pattern 'x/*_leftImg8bit.png' --annot_pattern 'y/*_gtFine_labelIds.png'
+      --input_pattern 'x/*_leftImg8bit.png' --annot_pattern 'y/*_labelIds.png'
 """
 
 

@@ -8,13 +8,26 @@ twice the size and averaged, class ids are sampled from it, and light, texture, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SKY, ROAD, PAVEMENT, BUILDING, TREE, CAR, PERSON, POLE = range(8)
+from dataset_tools.street_texture import (
+    BUILDING,
+    CAR,
+    LIGHTS,
+    PAVEMENT,
+    PERSON,
+    POLE,
+    ROAD,
+    SKY,
+    TREE,
+    borders,
+    finish,
+    noise,
+)
+
 _IGNORE = 255
 _SUPERSAMPLING = 2
 _EYE_HEIGHT = 1.6
@@ -25,38 +38,10 @@ Point = tuple[float, float]
 Rgb = np.ndarray  # float64 [3], 0..255
 
 
-@dataclass(frozen=True)
-class Light:
-    """Time of day and weather: colours are RGB in 0..255, `tint` multiplies the finished picture."""
-
-    zenith: tuple[int, int, int]
-    horizon: tuple[int, int, int]
-    tint: tuple[float, float, float]
-    shadow: float  # 0 overcast .. 1 black
-    clouds: float  # 0 clear .. 1 covered
-
-
-_LIGHTS = (
-    Light((70, 120, 200), (190, 214, 235), (1.0, 1.0, 0.98), 0.5, 0.35),  # noon
-    Light((96, 132, 186), (240, 205, 160), (1.08, 0.96, 0.82), 0.55, 0.3),  # evening sun
-    Light((168, 174, 182), (205, 208, 212), (0.9, 0.93, 0.97), 0.12, 0.9),  # overcast
-    Light((58, 72, 120), (205, 150, 140), (0.84, 0.78, 0.86), 0.2, 0.4),  # dusk
-    Light((120, 160, 205), (222, 226, 226), (1.02, 1.0, 1.0), 0.35, 0.6),  # hazy morning
-)
 _WALLS = ((178, 122, 98), (198, 178, 146), (150, 146, 142), (206, 200, 188), (140, 104, 88), (172, 152, 132))
 _PAINTS = ((190, 30, 32), (28, 60, 130), (225, 225, 228), (34, 36, 40), (120, 126, 132), (196, 150, 40), (30, 100, 80))
 _CLOTHES = ((170, 40, 48), (36, 62, 120), (60, 60, 66), (205, 190, 150), (40, 110, 96), (190, 110, 40), (226, 226, 222))
 _SKINS = ((224, 186, 160), (150, 106, 80), (96, 66, 50))
-# Grain in units of 0..255: (pixel size of the noise, amplitude), fine then coarse.
-_GRAIN = {
-    ROAD: ((1, 6), (24, 7)),
-    PAVEMENT: ((1, 5), (10, 6)),
-    BUILDING: ((2, 6), (14, 6)),
-    TREE: ((2, 20), (7, 16)),
-    CAR: ((3, 3), (12, 4)),
-    PERSON: ((2, 5), (6, 5)),
-    POLE: ((2, 4), (6, 4)),
-}
 
 
 def render(rng: np.random.Generator, *, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +61,8 @@ def render(rng: np.random.Generator, *, height: int, width: int) -> tuple[np.nda
     scene.draw()
     class_ids = np.asarray(scene.labels.resize((width, height), Image.Resampling.NEAREST))
     image = np.array(scene.picture.resize((width, height), Image.Resampling.BOX), np.float32)
-    image = _finish(image, class_ids, scene.light, rng)
-    return image, np.where(_borders(class_ids), np.uint8(_IGNORE), class_ids)
+    image = finish(image, class_ids, scene.light, rng)
+    return image, np.where(borders(class_ids), np.uint8(_IGNORE), class_ids)
 
 
 class _Scene:
@@ -85,7 +70,7 @@ class _Scene:
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.rng, self.height, self.width = rng, height, width
-        self.light = _LIGHTS[rng.integers(len(_LIGHTS))]
+        self.light = LIGHTS[rng.integers(len(LIGHTS))]
         self.horizon = height * rng.uniform(0.36, 0.5)
         self.vanishing_x = width * rng.uniform(0.36, 0.64)
         self.focal = width * rng.uniform(0.62, 0.82)
@@ -164,7 +149,7 @@ class _Scene:
         ]
         zenith, low = (np.array(color, np.float32) for color in (self.light.zenith, self.light.horizon))
         colors = zenith * (1 - rows) + low * rows
-        cover = _noise(self.rng, self.height, self.width, self.height // 5) + 0.5 * _noise(
+        cover = noise(self.rng, self.height, self.width, self.height // 5) + 0.5 * noise(
             self.rng, self.height, self.width, self.height // 14
         )
         cloud = np.clip((cover + self.light.clouds * 2 - 1) * 0.6, 0, 0.8)[..., np.newaxis]
@@ -384,39 +369,6 @@ class _Scene:
         hair, skin = np.array([52, 40, 32]) * rng.uniform(0.4, 2), _SKINS[rng.integers(len(_SKINS))]
         self.ellipse(self.project(x, 1.64 * size, z), (radius * 0.9, radius * 1.1), hair, PERSON, z)
         self.ellipse(self.project(x, 1.60 * size, z), (radius * 0.75, radius * 0.9), skin, PERSON, z)
-
-
-def _finish(image: np.ndarray, class_ids: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """Grain per class, the light's tint, exposure, vignette, blur and sensor noise; float32 -> uint8 [H, W, 3]."""
-    height, width = class_ids.shape
-    for class_id, grains in _GRAIN.items():
-        grain = sum(amplitude * _noise(rng, height, width, size) for size, amplitude in grains)
-        image += np.where(class_ids == class_id, grain, 0)[..., np.newaxis]
-    across, down = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    vignette = 1 - rng.uniform(0.04, 0.16) * (across**2 + down**2)
-    image *= (vignette[..., np.newaxis] * np.array(light.tint) * rng.uniform(0.85, 1.12)).astype(np.float32)
-    softened = Image.fromarray(image.clip(0, 255).astype(np.uint8)).filter(
-        ImageFilter.GaussianBlur(rng.uniform(0.15, 0.6))
-    )
-    grain = rng.standard_normal((height, width, 3), np.float32) * np.float32(rng.uniform(1.5, 5))
-    noisy = np.asarray(softened, np.float32) + grain
-    return noisy.clip(0, 255).astype(np.uint8)
-
-
-def _borders(class_ids: np.ndarray) -> np.ndarray:
-    """One pixel on the upper or left side of every change of class, bool [H, W]."""
-    border = np.zeros(class_ids.shape, bool)
-    border[:, :-1] |= class_ids[:, 1:] != class_ids[:, :-1]
-    border[:-1] |= class_ids[1:] != class_ids[:-1]
-    return border
-
-
-def _noise(rng: np.random.Generator, height: int, width: int, size: int) -> np.ndarray:
-    """Normal noise whose blotches are about `size` pixels wide, float32 [height, width]."""
-    coarse = rng.standard_normal((height // size + 2, width // size + 2)).astype(np.float32)
-    if size == 1:
-        return coarse[:height, :width]
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _spaced(rng: np.random.Generator, first: float, last: float, least: float, most: float) -> list[float]:

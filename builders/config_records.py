@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,6 +124,7 @@ def _missing_shards(files: list[str]) -> list[str]:
 
 def _read(files: list[str], sample: int | None, progress: Callable[[int], object]) -> _Found:
     found = _Found()
+    inspect = functools.partial(_inspect, _decoder())
     per_file = None if sample is None else -(-sample // len(files))
     with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
         for path in files:
@@ -131,7 +133,7 @@ def _read(files: list[str], sample: int | None, progress: Callable[[int], object
                 wanted = chunk if per_file is None else chunk[: max(0, per_file - inspected)]
                 inspected += len(wanted)
                 found.num_examples += len(chunk)
-                for index, result in enumerate(executor.map(_inspect, wanted)):
+                for index, result in enumerate(executor.map(inspect, wanted)):
                     _add(found, result, f'{path}, record {found.num_examples - len(chunk) + index + 1}')
                 progress(len(chunk))
     return found
@@ -155,15 +157,26 @@ def _chunks(path: str, found: _Found) -> Iterator[list[bytes]]:
         yield chunk
 
 
-def _inspect(record: bytes) -> tuple[str, tuple[int, int], np.ndarray] | str:
+@functools.cache
+def _decoder() -> Callable[..., Any]:
+    """`tf_example.decode_checked` as one compiled function: threads share it, and its errors read as in training."""
+    import tensorflow as tf
+
+    from inputs import tf_example
+
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(tf_example.decode_checked, input_signature=signature, autograph=False)
+
+
+def _inspect(decode: Callable[..., Any], record: bytes) -> tuple[str, tuple[int, int], np.ndarray] | str:
     """(filename, (height, width), class ids that occur) of one record, or what is wrong with it."""
     import tensorflow as tf
 
-    from inputs import pipeline, tf_example
+    from inputs import pipeline
 
     try:
         with pipeline.user_errors():
-            example = tf_example.decode_checked(tf.constant(record))
+            example = decode(tf.constant(record))
     except DataError as error:
         return str(error)
     except tf.errors.OpError as error:
@@ -199,21 +212,26 @@ def _wrong_ids(config: PipelineConfig, name: str, found: _Found) -> Iterator[str
 
 
 def _train_sizes(config: PipelineConfig, found: _Found, report: Report) -> None:
-    """Image sizes against the crop, and against a fixed size that nothing before it could have made."""
+    """Image sizes against the crop, at the largest random scale, and against a fixed size without a resize before."""
+    largest_scale = 1.0
     for i, step in enumerate(config.train_config.preprocessor_step):
         kind = step.WhichOneof('preprocessing_step')
         place = f'train_config.preprocessor_step[{i}].{kind}'
         if kind == 'random_image_crop':
             crop = (step.random_image_crop.crop_height, step.random_image_crop.crop_width)
-            small = [size for size in found.sizes if size[0] < crop[0] or size[1] < crop[1]]
-            report.warnings += _size_line(found, small, f'{place}: smaller than the crop {_text(crop)}, will be padded')
+            small = [
+                s for s in found.sizes if int(s[0] * largest_scale) < crop[0] or int(s[1] * largest_scale) < crop[1]
+            ]
+            report.warnings += _size_line(found, small, f'{place}: always padded, smaller than {_text(crop)}')
             return
         if kind == 'set_fixed_image_size':
             wanted = (step.set_fixed_image_size.fixed_height, step.set_fixed_image_size.fixed_width)
             other = [size for size in found.sizes if size != wanted]
             report.problems += _size_line(found, other, f'{place}: not of the size {_text(wanted)}')
             return
-        if kind in ('random_image_scale', 'aspect_ratio_image_resize', 'resize_image'):
+        if kind == 'random_image_scale':
+            largest_scale *= step.random_image_scale.max_scale_ratio
+        elif kind in ('aspect_ratio_image_resize', 'resize_image'):
             return
 
 
@@ -225,10 +243,10 @@ def _eval_sizes(config: PipelineConfig, found: _Found, report: Report) -> None:
     wanted = (getattr(input_type, kind).height, getattr(input_type, kind).width)
     place = f'eval_config.eval_input_type.{kind}'
     if kind == 'padded_eval_input':
-        large = [size for size in found.sizes if size[0] > wanted[0] or size[1] > wanted[1]]
+        large = [size for size in found.sizes if _smaller(wanted, size)]
         report.problems += _size_line(found, large, f'{place}: larger than {_text(wanted)}')
     else:
-        small = [size for size in found.sizes if size[0] < wanted[0] or size[1] < wanted[1]]
+        small = [size for size in found.sizes if _smaller(size, wanted)]
         report.warnings += _size_line(found, small, f'{place}: smaller than {_text(wanted)}')
 
 
@@ -267,6 +285,11 @@ def _first(lines: list[str]) -> list[str]:
 
 def _model(config: PipelineConfig) -> Any:
     return getattr(config.model, config.model.WhichOneof('model') or 'pspnet')
+
+
+def _smaller(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether a side of `size` is below that of `other`."""
+    return any(n < m for n, m in zip(size, other, strict=True))
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -65,7 +65,12 @@ RANGES: dict[str, dict[str, Range]] = {
     'TruncatedNormalInitializer': {'mean': FINITE, 'stddev': POSITIVE},
     'VarianceScalingInitializer': {'factor': POSITIVE},
     'BatchNorm': {'decay': SHARE, 'epsilon': POSITIVE},
-    'TrainConfig': {'batch_size': COUNT, 'log_every_n_steps': COUNT, 'summary_every_n_steps': COUNT},
+    'TrainConfig': {
+        'batch_size': COUNT,
+        'random_seed': Range('0..2147483647', low=0, high=2**31 - 1),
+        'log_every_n_steps': COUNT,
+        'summary_every_n_steps': COUNT,
+    },
     'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE},
     'MomentumOptimizer': {'momentum_optimizer_value': BELOW_ONE},
     'AdamOptimizer': _MOMENTS,

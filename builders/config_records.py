@@ -219,9 +219,7 @@ def _train_sizes(config: PipelineConfig, found: _Found, report: Report) -> None:
         place = f'train_config.preprocessor_step[{i}].{kind}'
         if kind == 'random_image_crop':
             crop = (step.random_image_crop.crop_height, step.random_image_crop.crop_width)
-            small = [
-                s for s in found.sizes if int(s[0] * largest_scale) < crop[0] or int(s[1] * largest_scale) < crop[1]
-            ]
+            small = [size for size in found.sizes if _smaller([int(n * largest_scale) for n in size], crop)]
             report.warnings += _size_line(found, small, f'{place}: always padded, smaller than {_text(crop)}')
             return
         if kind == 'set_fixed_image_size':

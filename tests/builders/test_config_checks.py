@@ -149,6 +149,10 @@ CASES: dict[str, tuple[list[str], str]] = {
         f'{LOSS}.classification_loss.softmax.label_smoothing: got 1, choose from 0 to below 1',
     ),
     'batch size': (['train_config.batch_size=0'], 'train_config.batch_size: got 0, choose 1 or more'),
+    'random seed': (
+        ['train_config.random_seed=2147483648'],
+        'train_config.random_seed: got 2147483648, choose 0..2147483647',
+    ),
     'quantisation': (
         ['train_config.quantize_with_delay=5'],
         'train_config.quantize_with_delay: got 5; training with simulated quantisation is not offered, '

@@ -37,7 +37,7 @@ def make_sheet(images: Path, labels: Path, predictions: Path, *, label_map: Labe
     Args:
       images: folder of pictures.
       labels: folder of class-id PNGs of the same names.
-      predictions: folder of class-id PNGs of the same names, as `predict.py --label_ids` writes them.
+      predictions: folder of `<name>_ids.png`, as `predict.py` writes them.
       label_map: names and colours.
       num_rows: how many scenes, 1 or more.
 
@@ -47,7 +47,7 @@ def make_sheet(images: Path, labels: Path, predictions: Path, *, label_map: Labe
     if not found:
         raise DataError(f'{images}: no .png or .jpg in it')
     chosen = found[:: max(len(found) // num_rows, 1)][:num_rows]
-    rows = [read_row(p, labels / f'{p.stem}.png', predictions / f'{p.stem}.png', label_map) for p in chosen]
+    rows = [read_row(p, labels / f'{p.stem}.png', predictions / f'{p.stem}_ids.png', label_map) for p in chosen]
     sheet = pictures.grid(rows, titles=('image', 'label', 'prediction'))
     return pictures.with_legend(sheet, label_map.names, label_map.colors)
 

@@ -51,7 +51,7 @@ def steps(places: Places, *, num_steps: int, num_train: int, num_val: int) -> li
         _records(places, 'val'),
         _train(places, num_steps),
         _evaluate(places),
-        _export(places, num_steps),
+        _export(places),
         _predict(places),
         _picture(places),
     ]
@@ -65,7 +65,7 @@ def _scenes(places: Places, num_train: int, num_val: int) -> Step:
 
 def _records(places: Places, split: str) -> Step:
     arguments = (
-        *('-m', 'dataset_tools.create_tf_record', '--name', split),
+        *('-m', 'dataset_tools.create_tf_record', '--name', f'{split}.record'),
         *('--images', f'{places.scenes}/images/{split}', '--labels', f'{places.scenes}/labels/{split}'),
         *('--label_map', LABEL_MAP, '--output_dir', places.records, '--num_shards', '4', '--overwrite'),
     )
@@ -97,21 +97,21 @@ def _evaluate(places: Places) -> Step:
     return Step('evaluate', title, arguments + _data_overrides(places), places.metrics, (CONFIG,))
 
 
-def _export(places: Places, num_steps: int) -> Step:
+def _export(places: Places) -> Step:
     arguments = (
         *('export.py', '--config_path', CONFIG),
-        *('--trained_checkpoint', f'{places.train}/model.ckpt-{num_steps}', '--output_dir', places.export),
+        *('--trained_checkpoint', places.train, '--output_dir', places.export),
     )
-    return Step('export', 'Export it as a frozen graph and a SavedModel', arguments, places.export, (CONFIG,))
+    title = 'Export it as a frozen graph and a SavedModel'
+    return Step('export', title, arguments, f'{places.export}/frozen_inference_graph.pb', (CONFIG,))
 
 
 def _predict(places: Places) -> Step:
     arguments = (
-        *('predict.py', '--config_path', CONFIG),
-        *('--trained_checkpoint', f'{places.export}/frozen_inference_graph.pb'),
+        *('predict.py', '--exported', f'{places.export}/frozen_inference_graph.pb'),
         *('--input_path', f'{places.scenes}/images/val', '--output_dir', places.predictions),
     )
-    return Step('predict', 'Paint its predictions, from the exported graph', arguments, places.predictions, (CONFIG,))
+    return Step('predict', 'Paint its predictions, from the exported graph', arguments, places.predictions)
 
 
 def _picture(places: Places) -> Step:

@@ -106,16 +106,17 @@ def _scenes(root: Path, count: int) -> tuple[Path, Path, Path]:
     for index in range(count):
         _write(root / 'images' / f'{index}.png', np.full((20, 31, 3), 100, np.uint8))
         _write(root / 'labels' / f'{index}.png', np.zeros((20, 31), np.uint8))
-        _write(root / 'predictions' / f'{index}.png', np.ones((20, 31), np.uint8))
+        _write(root / 'predictions' / f'{index}_ids.png', np.ones((20, 31), np.uint8))
     return root / 'images', root / 'labels', root / 'predictions'
 
 
 def test_the_row_is_image_label_prediction(tmp_path: Path):
     folders = _scenes(tmp_path, 1)
 
-    image, truth, output = (folder / '0.png' for folder in folders)
+    images, labels, predictions = folders
+    paths = images / '0.png', labels / '0.png', predictions / '0_ids.png'
 
-    photo, label, prediction = contact_sheet.read_row(image, truth, output, _LABEL_MAP)
+    photo, label, prediction = contact_sheet.read_row(*paths, _LABEL_MAP)
 
     assert photo[0, 0].tolist() == [100, 100, 100]
     assert label[0, 0].argmax() == 2
@@ -132,15 +133,15 @@ def test_the_sheet_has_a_row_per_scene(tmp_path: Path):
 
 def test_a_missing_prediction_is_named(tmp_path: Path):
     folders = _scenes(tmp_path, 1)
-    (folders[2] / '0.png').unlink()
+    (folders[2] / '0_ids.png').unlink()
 
-    with pytest.raises(DataError, match=r'predictions/0\.png: not found'):
+    with pytest.raises(DataError, match=r'predictions/0_ids\.png: not found'):
         contact_sheet.make_sheet(*folders, label_map=_LABEL_MAP, num_rows=1)
 
 
 def test_a_prediction_of_another_size_is_named(tmp_path: Path):
     folders = _scenes(tmp_path, 1)
-    _write(folders[2] / '0.png', np.zeros((10, 31), np.uint8))
+    _write(folders[2] / '0_ids.png', np.zeros((10, 31), np.uint8))
 
-    with pytest.raises(DataError, match=r'predictions/0\.png: its size is \(10, 31\)'):
+    with pytest.raises(DataError, match=r'predictions/0_ids\.png: its size is \(10, 31\)'):
         contact_sheet.make_sheet(*folders, label_map=_LABEL_MAP, num_rows=1)

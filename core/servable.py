@@ -80,7 +80,9 @@ class Servable:
           input_shape: (batch, height, width), None where free.
         """
         signature = tf.TensorSpec([*input_shape, 3], tf.uint8, name=INPUTS)
-        return tf.function(self.__call__, input_signature=[signature], autograph=False).get_concrete_function()
+        concrete = tf.function(self.__call__, input_signature=[signature], autograph=False).get_concrete_function()
+        concrete.servable = self  # a function holds its variables weakly
+        return concrete
 
     def _pad(self, images: tf.Tensor) -> tf.Tensor:
         if self.pad_to_shape is None:

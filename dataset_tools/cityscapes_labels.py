@@ -73,6 +73,7 @@ def label_map() -> LabelMap:
     return LabelMap(
         names=tuple(label.name for label in classes),
         colors=tuple(label.color for label in classes),
+        label_ids=tuple(label.id for label in classes),
         ignore_label=_IGNORE,
     )
 

@@ -111,11 +111,14 @@ def _from_json(content: Any) -> LabelMap:
     if not all(type(i) is int for i in ids) or sorted(ids) != list(range(len(ids))):
         raise ValueError(f'class ids must be 0..{len(ids) - 1}, each once, got {ids}')
     ordered = sorted(classes, key=lambda entry: entry['id'])
+    has_label_ids = any('label_id' in entry for entry in ordered)
     return LabelMap(
         names=tuple(entry['name'] for entry in ordered),
         colors=tuple(tuple(entry['color']) for entry in ordered),
         ignore_label=content.get('ignore_label', IGNORE_LABEL),
-        label_ids=tuple(entry.get('label_id') for entry in ordered) if 'label_id' in ordered[0] else None,
+        label_ids=tuple(entry.get('label_id') for entry in ordered)
+        if any('label_id' in entry for entry in ordered)
+        else None,
     )
 
 

@@ -151,15 +151,16 @@ def user_errors() -> Iterator[None]:
     except tf.errors.DataLossError as error:
         raise DataError(f'a record file is damaged ({_first_line(error.message)}): convert the data again') from error
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(r'assertion failed: \[(?P<said>.*?)\]\s*(?:\n|\[\[|$)', error.message, re.DOTALL)
-        if found:
-            said = found['said'].strip('\'"')
-            raise DataError(said.removeprefix("b'").removesuffix("'")) from error
+        said = _ASSERTION.search(error.message)
+        if said:
+            raise DataError(said['graph'] or said['eager']) from error
         if re.search(r'Decode|decod|Parse|parse', error.message):
             raise DataError(f'a record cannot be decoded: {_first_line(error.message)}') from error
         raise
 
 
+# What an assertion with one text says, run in a graph and run eagerly.
+_ASSERTION = re.compile(r"assertion failed: \[(?P<graph>.+?)\]\s*(?:\[\[|\n|$)|Summarized data: b'(?P<eager>.+)'")
 # AutoGraph has nothing to convert here and takes a second to find that out.
 _plain = tf.autograph.experimental.do_not_convert
 _MANY = 1 << 20

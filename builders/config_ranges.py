@@ -47,7 +47,8 @@ BYTE = Range('0..255', low=0, high=255)
 
 _SIZE = {'height': COUNT, 'width': COUNT}
 _FACTORS = {'min_factor': POSITIVE, 'max_factor': POSITIVE}
-_MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT}
+SCALE = Range('above 0, up to 4', low=0, high=4, above_low=True)
+_MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT, 'input_scale': SCALE}
 _MOMENTS = {'beta_1': BELOW_ONE, 'beta_2': BELOW_ONE, 'epsilon': POSITIVE}
 
 RANGES: dict[str, dict[str, Range]] = {

@@ -73,6 +73,7 @@ def _common(config: Any, freeze_backbone: bool, *, halve_after_c3: bool, place: 
         ),
         'hyperparams': hyperparams_builder.build(config.hyperparams),
         'pixel_loss': losses_builder.build(config.loss),
+        'input_scale': config.input_scale,
         'freeze_backbone': freeze_backbone,
         'pooling_factors': config.pooling_factors,
         'use_auxiliary_loss': config.loss.use_auxiliary_loss,

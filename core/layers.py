@@ -123,6 +123,20 @@ def enlarge(features: tf.Tensor, factor: int) -> tf.Tensor:
     return resize_bilinear(features, ((height - 1) * factor + 1, (width - 1) * factor + 1))
 
 
+def rescale(features: tf.Tensor, factor: float) -> tf.Tensor:
+    """[B, h, w, C] -> [B, (h - 1) * factor + 1, (w - 1) * factor + 1, C] rounded down; unchanged for factor 1."""
+    if factor == 1:
+        return features
+
+    def scaled(size: Size) -> Size:
+        if isinstance(size, int):
+            return int((size - 1) * factor + 1)
+        return tf.cast(tf.cast(size - 1, tf.float32) * factor + 1, tf.int32)
+
+    height, width = spatial_size(features)
+    return resize_bilinear(features, (scaled(height), scaled(width)))
+
+
 def average_pool_grid(features: tf.Tensor, pooling_factor: float) -> tf.Tensor:
     """One level of the pyramid pooling module: means over cells of (h // factor, w // factor) pixels.
 

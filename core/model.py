@@ -45,6 +45,8 @@ class SegmentationModel(tf.Module, abc.ABC):
       feature_extractor: the backbone.
       hyperparams: initialiser, regulariser and batch norm of the whole model, backbone included.
       pixel_loss: logits and labels -> scalar.
+      input_scale: images are resized by this factor, corners aligned, before the network sees them, and logits come
+        back at the image's own size. Above 1 it lets small images keep detail through a net of stride 32.
       freeze_backbone: run the backbone's batch norm in inference mode and list its variables as not trainable.
     """
 
@@ -55,12 +57,16 @@ class SegmentationModel(tf.Module, abc.ABC):
         feature_extractor: FeatureExtractor,
         hyperparams: layers.Hyperparams,
         pixel_loss: PixelLoss,
+        input_scale: float = 1.0,
         freeze_backbone: bool = False,
     ):
         super().__init__(name='model')
         if num_classes < 1:
             raise ValueError(f'num_classes must be 1 or more, got {num_classes}')
+        if input_scale <= 0:
+            raise ValueError(f'input_scale must be above 0, got {input_scale}')
         self.num_classes = num_classes
+        self.input_scale = input_scale
         self.feature_extractor = feature_extractor
         self.hyperparams = hyperparams
         self.freeze_backbone = freeze_backbone
@@ -79,7 +85,7 @@ class SegmentationModel(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
-        """Builds the network; called within the store and the layer scope. See `predict`."""
+        """Builds the network, called within the store and the layer scope: every head at its own stride."""
 
     def build(self) -> None:
         """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing."""
@@ -104,8 +110,12 @@ class SegmentationModel(tf.Module, abc.ABC):
 
         In inference h, w = H, W. In training they are the architecture's own stride, which is what the losses score.
         """
+        size = layers.spatial_size(images)
         with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
-            return self._predict(images, is_training=is_training)
+            predictions = self._predict(layers.rescale(images, self.input_scale), is_training=is_training)
+        if is_training:
+            return predictions
+        return {LOGITS: layers.resize_bilinear(predictions[LOGITS], size)}
 
     def loss(self, predictions: Predictions, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """{name: weighted float32 scalar} for class ids int32 [B, H, W]; labels are resized to each head's size."""

@@ -111,7 +111,7 @@ class ICNet(SegmentationModel):
         with tf.compat.v1.variable_scope('Predictions'):
             logits = self._classifier(fused, scope='Conv')
         if not is_training:
-            return {LOGITS: layers.resize_bilinear(logits, layers.spatial_size(images))}
+            return {LOGITS: logits}
         return {LOGITS: logits, **self._auxiliary_heads(auxiliary)}
 
     def _auxiliary_heads(self, auxiliary: dict[str, tuple[tf.Tensor, str | None, str]]) -> dict[str, tf.Tensor]:

@@ -59,7 +59,7 @@ class PSPNet(SegmentationModel):
         with tf.compat.v1.variable_scope('Predictions'):
             logits = self._classifier(context, scope='Conv')
         if not is_training:
-            return {LOGITS: layers.resize_bilinear(logits, layers.spatial_size(images))}
+            return {LOGITS: logits}
         predictions = {LOGITS: logits}
         if self._use_auxiliary_loss:
             with tf.compat.v1.variable_scope('AuxPredictions'):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,20 +10,20 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def generate(destination: Path) -> None:
-    """Compiles every .proto of this folder into `destination`/protos, a folder that exists.
+    """Compiles every .proto of this folder into `destination`/protos; `destination` exists.
 
-    Needs grpcio-tools, a development dependency. Raises RuntimeError if the compiler fails; its message is on stderr.
+    Needs grpcio-tools, a development dependency. The compiler runs in a process of its own: its C++ protobuf and
+    TensorFlow's do not live together. Raises RuntimeError with its message if it fails.
     """
-    from grpc_tools import protoc
-
-    well_known = importlib.resources.files('grpc_tools') / '_proto'
     sources = [f'protos/{path.name}' for path in sorted(FOLDER.glob('*.proto'))]
-    arguments = ['protoc', f'-I{FOLDER.parent}', f'-I{well_known}']
-    arguments += [f'--python_out={destination}', f'--pyi_out={destination}']
-    if protoc.main([*arguments, *sources]) != 0:
-        raise RuntimeError('protoc failed; see above')
+    command = [sys.executable, '-m', 'grpc_tools.protoc', '-I.', f'--python_out={destination}']
+    done = subprocess.run(
+        [*command, f'--pyi_out={destination}', *sources], cwd=FOLDER.parent, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f'protoc failed:\n{done.stderr}')
 
 
 if __name__ == '__main__':
     generate(FOLDER.parent)
-    print(f'wrote {len(list(FOLDER.glob("*_pb2.py")))} modules in {FOLDER}', file=sys.stderr)
+    print(f'wrote {len(list(FOLDER.glob("*_pb2.py")))} modules in {FOLDER}')

@@ -27,7 +27,7 @@ from protos import losses_pb2 as protos_dot_losses__pb2
 from protos import pspnet_pb2 as protos_dot_pspnet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/icnet.proto\x12!fast_semantic_segmentation.protos\x1a\x18protos/hyperparams.proto\x1a\x13protos/losses.proto\x1a\x13protos/pspnet.proto\"\xe1\x03\n\x05ICNet\x12\x13\n\x0bnum_classes\x18\x01 \x01(\x05\x12Y\n\x11\x66\x65\x61ture_extractor\x18\x02 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PSPNetICNetFeatureExtractor\x12\x43\n\x0bhyperparams\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.Hyperparams\x12\x35\n\x04loss\x18\x04 \x01(\x0b\x32\'.fast_semantic_segmentation.protos.Loss\x12\"\n\x17main_branch_loss_weight\x18\x05 \x01(\x02:\x01\x31\x12&\n\x19second_branch_loss_weight\x18\x06 \x01(\x02:\x03\x30.4\x12%\n\x18\x66irst_branch_loss_weight\x18\x07 \x01(\x02:\x03\x30.4\x12\x14\n\x0c\x66ilter_scale\x18\x08 \x01(\x02\x12\x17\n\x0fpooling_factors\x18\t \x03(\x02\x12*\n\x1bpretrain_single_branch_mode\x18\n \x01(\x08:\x05\x66\x61lse\x12\x1e\n\x0fmobile_ops_only\x18\x0b \x01(\x08:\x05\x66\x61lse')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/icnet.proto\x12!fast_semantic_segmentation.protos\x1a\x18protos/hyperparams.proto\x1a\x13protos/losses.proto\x1a\x13protos/pspnet.proto\"\xf9\x03\n\x05ICNet\x12\x13\n\x0bnum_classes\x18\x01 \x01(\x05\x12Y\n\x11\x66\x65\x61ture_extractor\x18\x02 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PSPNetICNetFeatureExtractor\x12\x43\n\x0bhyperparams\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.Hyperparams\x12\x35\n\x04loss\x18\x04 \x01(\x0b\x32\'.fast_semantic_segmentation.protos.Loss\x12\"\n\x17main_branch_loss_weight\x18\x05 \x01(\x02:\x01\x31\x12&\n\x19second_branch_loss_weight\x18\x06 \x01(\x02:\x03\x30.4\x12%\n\x18\x66irst_branch_loss_weight\x18\x07 \x01(\x02:\x03\x30.4\x12\x14\n\x0c\x66ilter_scale\x18\x08 \x01(\x02\x12\x17\n\x0fpooling_factors\x18\t \x03(\x02\x12*\n\x1bpretrain_single_branch_mode\x18\n \x01(\x08:\x05\x66\x61lse\x12\x1e\n\x0fmobile_ops_only\x18\x0b \x01(\x08:\x05\x66\x61lse\x12\x16\n\x0binput_scale\x18\x15 \x01(\x02:\x01\x31')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.icnet_pb2', _globals
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ICNET']._serialized_start=126
-  _globals['_ICNET']._serialized_end=607
+  _globals['_ICNET']._serialized_end=631
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ICNet(_message.Message):
-    __slots__ = ("num_classes", "feature_extractor", "hyperparams", "loss", "main_branch_loss_weight", "second_branch_loss_weight", "first_branch_loss_weight", "filter_scale", "pooling_factors", "pretrain_single_branch_mode", "mobile_ops_only")
+    __slots__ = ("num_classes", "feature_extractor", "hyperparams", "loss", "main_branch_loss_weight", "second_branch_loss_weight", "first_branch_loss_weight", "filter_scale", "pooling_factors", "pretrain_single_branch_mode", "mobile_ops_only", "input_scale")
     NUM_CLASSES_FIELD_NUMBER: _ClassVar[int]
     FEATURE_EXTRACTOR_FIELD_NUMBER: _ClassVar[int]
     HYPERPARAMS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class ICNet(_message.Message):
     POOLING_FACTORS_FIELD_NUMBER: _ClassVar[int]
     PRETRAIN_SINGLE_BRANCH_MODE_FIELD_NUMBER: _ClassVar[int]
     MOBILE_OPS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
     num_classes: int
     feature_extractor: _pspnet_pb2.PSPNetICNetFeatureExtractor
     hyperparams: _hyperparams_pb2.Hyperparams
@@ -33,4 +34,5 @@ class ICNet(_message.Message):
     pooling_factors: _containers.RepeatedScalarFieldContainer[float]
     pretrain_single_branch_mode: bool
     mobile_ops_only: bool
-    def __init__(self, num_classes: _Optional[int] = ..., feature_extractor: _Optional[_Union[_pspnet_pb2.PSPNetICNetFeatureExtractor, _Mapping]] = ..., hyperparams: _Optional[_Union[_hyperparams_pb2.Hyperparams, _Mapping]] = ..., loss: _Optional[_Union[_losses_pb2.Loss, _Mapping]] = ..., main_branch_loss_weight: _Optional[float] = ..., second_branch_loss_weight: _Optional[float] = ..., first_branch_loss_weight: _Optional[float] = ..., filter_scale: _Optional[float] = ..., pooling_factors: _Optional[_Iterable[float]] = ..., pretrain_single_branch_mode: _Optional[bool] = ..., mobile_ops_only: _Optional[bool] = ...) -> None: ...
+    input_scale: float
+    def __init__(self, num_classes: _Optional[int] = ..., feature_extractor: _Optional[_Union[_pspnet_pb2.PSPNetICNetFeatureExtractor, _Mapping]] = ..., hyperparams: _Optional[_Union[_hyperparams_pb2.Hyperparams, _Mapping]] = ..., loss: _Optional[_Union[_losses_pb2.Loss, _Mapping]] = ..., main_branch_loss_weight: _Optional[float] = ..., second_branch_loss_weight: _Optional[float] = ..., first_branch_loss_weight: _Optional[float] = ..., filter_scale: _Optional[float] = ..., pooling_factors: _Optional[_Iterable[float]] = ..., pretrain_single_branch_mode: _Optional[bool] = ..., mobile_ops_only: _Optional[bool] = ..., input_scale: _Optional[float] = ...) -> None: ...

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PSPNet(_message.Message):
-    __slots__ = ("num_classes", "feature_extractor", "hyperparams", "loss", "filter_scale", "pooling_factors", "auxiliary_loss_weight")
+    __slots__ = ("num_classes", "feature_extractor", "hyperparams", "loss", "filter_scale", "pooling_factors", "auxiliary_loss_weight", "input_scale")
     NUM_CLASSES_FIELD_NUMBER: _ClassVar[int]
     FEATURE_EXTRACTOR_FIELD_NUMBER: _ClassVar[int]
     HYPERPARAMS_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class PSPNet(_message.Message):
     FILTER_SCALE_FIELD_NUMBER: _ClassVar[int]
     POOLING_FACTORS_FIELD_NUMBER: _ClassVar[int]
     AUXILIARY_LOSS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
     num_classes: int
     feature_extractor: PSPNetICNetFeatureExtractor
     hyperparams: _hyperparams_pb2.Hyperparams
@@ -24,7 +25,8 @@ class PSPNet(_message.Message):
     filter_scale: float
     pooling_factors: _containers.RepeatedScalarFieldContainer[float]
     auxiliary_loss_weight: float
-    def __init__(self, num_classes: _Optional[int] = ..., feature_extractor: _Optional[_Union[PSPNetICNetFeatureExtractor, _Mapping]] = ..., hyperparams: _Optional[_Union[_hyperparams_pb2.Hyperparams, _Mapping]] = ..., loss: _Optional[_Union[_losses_pb2.Loss, _Mapping]] = ..., filter_scale: _Optional[float] = ..., pooling_factors: _Optional[_Iterable[float]] = ..., auxiliary_loss_weight: _Optional[float] = ...) -> None: ...
+    input_scale: float
+    def __init__(self, num_classes: _Optional[int] = ..., feature_extractor: _Optional[_Union[PSPNetICNetFeatureExtractor, _Mapping]] = ..., hyperparams: _Optional[_Union[_hyperparams_pb2.Hyperparams, _Mapping]] = ..., loss: _Optional[_Union[_losses_pb2.Loss, _Mapping]] = ..., filter_scale: _Optional[float] = ..., pooling_factors: _Optional[_Iterable[float]] = ..., auxiliary_loss_weight: _Optional[float] = ..., input_scale: _Optional[float] = ...) -> None: ...
 
 class PSPNetICNetFeatureExtractor(_message.Message):
     __slots__ = ("type",)

@@ -1,0 +1,51 @@
+"""Small configs the contract tests run on: three classes, narrow nets."""
+
+from __future__ import annotations
+
+from google.protobuf import text_format
+
+from builders import model_builder
+from core.model import SegmentationModel
+from protos import model_pb2
+
+HYPERPARAMS = """
+  hyperparams {
+    batch_norm { decay: 0.9 epsilon: 0.00001 }
+    regularizer { l2_regularizer { weight: 0.0001 } }
+    initializer { variance_scaling_initializer {} }
+  }
+"""
+
+_POOLING = {'icnet': '[1, 2, 3, 4]', 'pspnet': '[1, 2, 3, 6]'}
+
+
+def model_config(
+    architecture: str,
+    extractor: str = 'dilated_resnet50',
+    *,
+    num_classes: int = 3,
+    filter_scale: float = 0.25,
+    loss: str = 'use_auxiliary_loss: true',
+    extra: str = '',
+    hyperparams: str = HYPERPARAMS,
+) -> model_pb2.FastSegmentationModel:
+    """A model message; `loss` and `extra` are text put into the loss and the architecture."""
+    text = f"""
+      {architecture} {{
+        num_classes: {num_classes}
+        filter_scale: {filter_scale}
+        pooling_factors: {_POOLING[architecture]}
+        feature_extractor {{ type: '{extractor}' }}
+        {hyperparams}
+        loss {{ classification_loss {{ softmax {{}} }} {loss} }}
+        {extra}
+      }}
+    """
+    return text_format.Parse(text, model_pb2.FastSegmentationModel())
+
+
+def build_model(architecture: str, extractor: str = 'dilated_resnet50', **kwargs) -> SegmentationModel:
+    """A built model of `model_config`."""
+    model = model_builder.build(model_config(architecture, extractor, **kwargs))
+    model.build()
+    return model

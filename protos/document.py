@@ -1,4 +1,4 @@
-"""Writes `docs/config_fields.md` from the comments of the schema: `python -m protos.document`."""
+"""The page `docs/config_fields.md`, from the comments of the schema; `make protos` writes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VALUE = re.compile(r'\s*([A-Z]\w*) = \d+;')
 
 _HEAD = """# Every field of a config
 
-Made from the comments in `protos/*.proto` by `python -m protos.document`; change it there. How a config is put
+Made from the comments in `protos/*.proto` by `make protos`; change it there. How a config is put
 together, overridden and checked is in [configs.md](configs.md).
 """
 
@@ -92,8 +92,3 @@ def _code(text: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace('|', '\\|')
-
-
-if __name__ == '__main__':
-    TARGET.write_text(document(), encoding='utf-8')
-    print(f'wrote {TARGET}')

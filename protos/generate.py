@@ -1,10 +1,15 @@
-"""Writes the generated `*_pb2.py` and `*_pb2.pyi` beside the schema: `python -m protos.generate`, or `make protos`."""
+"""Writes what is made from the schema: `python -m protos.generate`, or `make protos`.
+
+That is `*_pb2.py` and `*_pb2.pyi` beside it, and the field tables of the documentation.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+from protos import document
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -26,4 +31,6 @@ def generate(destination: Path) -> None:
 
 if __name__ == '__main__':
     generate(FOLDER.parent)
+    document.TARGET.write_text(document.document(), encoding='utf-8')
+    print(f'wrote {document.TARGET}')
     print(f'wrote {len(list(FOLDER.glob("*_pb2.py")))} modules in {FOLDER}')

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_page_is_current():
     page = (ROOT / 'docs' / 'config_fields.md').read_text()
-    assert page == document.document(), 'run: python -m protos.document'
+    assert page == document.document(), 'run: make protos'
 
 
 def test_every_field_of_every_message_is_on_it():

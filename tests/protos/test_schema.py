@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from protos import pipeline_pb2
+from protos import generate, pipeline_pb2
 
 PROTOS = Path(__file__).resolve().parents[2] / 'protos'
 SOURCES = sorted(PROTOS.glob('*.proto'))
@@ -130,9 +131,8 @@ def test_lines_are_not_too_long():
 
 
 def test_generated_code_is_current(tmp_path):
-    pytest.importorskip('grpc_tools', reason='grpcio-tools is a development dependency')
-    from protos import generate
-
+    if importlib.util.find_spec('grpc_tools') is None:
+        pytest.skip('grpcio-tools, a development dependency, is not installed')
     generate.generate(tmp_path)
     written = sorted(path.name for path in (tmp_path / 'protos').iterdir())
     assert written == sorted(path.name for path in PROTOS.glob('*_pb2.py*'))

@@ -7,7 +7,7 @@ first value 0, stored in checkpoints as `<variable>/<slot name>`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -39,14 +39,18 @@ class Optimizer(abc.ABC):
         return clipped, norm
 
     @abc.abstractmethod
-    def update(
-        self, variable: tf.Variable, gradient: tf.Tensor, slots: Sequence[tf.Variable], step: tf.Tensor | tf.Variable
-    ) -> None:
-        """Moves `variable` and its `slots` (in the order of `slot_names`) in place.
+    def scalars(self, step: tf.Tensor | tf.Variable | int) -> dict[str, tf.Tensor]:
+        """What all variables share in one step, `learning_rate` among it; `step` counts the steps finished before."""
 
-        Args:
-          step: int64, steps finished before this one; decides the learning rate and Adam's bias correction.
-        """
+    @abc.abstractmethod
+    def update(
+        self,
+        variable: tf.Variable,
+        gradient: tf.Tensor,
+        slots: Sequence[tf.Variable],
+        scalars: Mapping[str, tf.Tensor],
+    ) -> None:
+        """Moves `variable` and its `slots` (in the order of `slot_names`) in place."""
 
 
 class Momentum(Optimizer):
@@ -67,13 +71,16 @@ class Momentum(Optimizer):
         self.momentum = momentum
         self.use_nesterov = use_nesterov
 
-    def update(self, variable, gradient, slots, step):
+    def scalars(self, step):
+        return {'learning_rate': self.learning_rate(step), 'momentum': tf.constant(self.momentum)}
+
+    def update(self, variable, gradient, slots, scalars):
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
             accum=slots[0].handle,
-            lr=self.learning_rate(step),
+            lr=scalars['learning_rate'],
             grad=gradient,
-            momentum=self.momentum,
+            momentum=scalars['momentum'],
             use_nesterov=self.use_nesterov,
         )
 
@@ -105,19 +112,26 @@ class Adam(Optimizer):
             raise ValueError(f'epsilon must be above 0, got {epsilon}')
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
-    def update(self, variable, gradient, slots, step):
+    def scalars(self, step):
         count = tf.cast(step, tf.float32) + 1.0
+        return {
+            'learning_rate': self.learning_rate(step),
+            'beta1': tf.constant(self.beta_1),
+            'beta2': tf.constant(self.beta_2),
+            'beta1_power': tf.pow(self.beta_1, count),
+            'beta2_power': tf.pow(self.beta_2, count),
+            'epsilon': tf.constant(self.epsilon),
+        }
+
+    def update(self, variable, gradient, slots, scalars):
+        numbers = {name: value for name, value in scalars.items() if name != 'learning_rate'}
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=slots[0].handle,
             v=slots[1].handle,
-            beta1_power=tf.pow(self.beta_1, count),
-            beta2_power=tf.pow(self.beta_2, count),
-            lr=self.learning_rate(step),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
+            lr=scalars['learning_rate'],
             grad=gradient,
+            **numbers,
         )
 
 
@@ -136,8 +150,8 @@ class AdamW(Adam):
             raise ValueError(f'weight_decay must be 0 or more, got {weight_decay}')
         self.weight_decay = weight_decay
 
-    def update(self, variable, gradient, slots, step):
+    def update(self, variable, gradient, slots, scalars):
         decayed = variable.shape.rank > 1 and self.weight_decay > 0
         if decayed:
-            variable.assign_sub(self.learning_rate(step) * self.weight_decay * variable)
-        super().update(variable, gradient, slots, step)
+            variable.assign_sub(scalars['learning_rate'] * self.weight_decay * variable)
+        super().update(variable, gradient, slots, scalars)

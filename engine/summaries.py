@@ -70,4 +70,4 @@ class PicturePanels:
         return np.stack([np.concatenate([p, self._paint(a), self._paint(b)], axis=1) for p, a, b in rows])
 
     def _paint(self, class_ids: np.ndarray) -> np.ndarray:
-        return pictures.colorize(class_ids, self._colors, ignore_label=self._ignore_label)
+        return pictures.colorize(class_ids, self._colors)

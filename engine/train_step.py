@@ -50,7 +50,7 @@ def make_train_step(
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        learning_rate = optimizer.learning_rate(tf.identity(state.step))
+        learning_rate = optimizer.scalars(state.step)['learning_rate']
         with model.entered():
             per_replica = strategy.run(replica_step, args=(batch,))
         scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
@@ -88,11 +88,11 @@ def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.T
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
-        step = tf.identity(state.step)
+        scalars = optimizer.scalars(state.step)
         for name, gradient in zip(gradients, per_replica, strict=True):
             strategy.extended.update(
                 state.trainable[name],
-                lambda variable, gradient, *slots: optimizer.update(variable, gradient, slots, step),
+                lambda variable, gradient, *slots: optimizer.update(variable, gradient, slots, scalars),
                 args=(gradient, *state.slots[name]),
                 group=False,
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import DataError
+from core.errors import DataError, UserError
 from core.fields import FILENAME, IMAGE, LABEL
 from protos.input_reader_pb2 import InputReader
 from protos.pipeline_pb2 import PipelineConfig
@@ -87,7 +87,7 @@ def _check_reader(
         report.problems.append(f'{place}: no example in {len(files)} files')
     check_sizes = _train_sizes if name == 'train' else _eval_sizes
     check_sizes(config, found, report)
-    report.warnings += [f'{place}: {line}' for line in _label_map_warnings(reader)]
+    report.problems += [f'{place}: {line}' for line in _label_map_problems(reader, _model(config).num_classes)]
     report.warnings += _wrong_counts(config, name, found.num_examples)
     if name == 'train' and found.num_inspected == found.num_examples > 0:
         missing = [i for i in range(_model(config).num_classes) if i not in found.examples_with_id]
@@ -269,11 +269,13 @@ def _wrong_counts(config: PipelineConfig, name: str, counted: int) -> list[str]:
     ]
 
 
-def _label_map_warnings(reader: InputReader) -> Iterator[str]:
-    import tensorflow as tf
+def _label_map_problems(reader: InputReader, num_classes: int) -> Iterator[str]:
+    from builders import input_builder
 
-    if reader.label_map_path and not tf.io.gfile.exists(reader.label_map_path):
-        yield f'label_map_path: {reader.label_map_path} does not exist'
+    try:
+        input_builder.build_label_map(reader, num_classes)
+    except UserError as error:
+        yield str(error)
 
 
 def _first(lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from builders import check_config, config_overrides, config_records
 from inputs import tf_example
+from inputs.label_map import LabelMap
 from protos.pipeline_pb2 import PipelineConfig
 
 CROP = 'train_config.preprocessor_step[1].random_image_crop'
@@ -178,12 +179,20 @@ def test_counts_are_informational(data):
     ]
 
 
-def test_evaluation_on_training_records_and_missing_label_map(data):
-    found = report(data, f'{TRAIN_PATH}={data}/val.record', 'eval_input_reader.label_map_path=no.json')
+def test_evaluation_on_training_records(data):
+    found = report(data, f'{TRAIN_PATH}={data}/val.record')
     assert found.problems == []
-    assert found.warnings == [
-        'eval_input_reader: label_map_path: no.json does not exist',
-        f'eval_input_reader: evaluates on training records, {data}/val.record',
+    assert found.warnings == [f'eval_input_reader: evaluates on training records, {data}/val.record']
+
+
+def test_label_maps(data):
+    LabelMap.default(4).save(data / 'four.json')
+    found = report(
+        data, 'eval_input_reader.label_map_path=no.json', f'train_input_reader.label_map_path={data}/four.json'
+    )
+    assert found.problems == [
+        f'train_input_reader: label_map_path: {data}/four.json has 4 classes, the model 3',
+        'eval_input_reader: no.json: cannot read the label map: No such file or directory',
     ]
 
 

@@ -1,0 +1,201 @@
+"""The three scripts on a narrow ICNet, as a user calls them; then each wrong flag and its line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval as eval_script
+import export as export_script
+import predict as predict_script
+from core.errors import CheckpointError, UsageError
+from tests import tiny_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    return tiny_run.make(tmp_path_factory.mktemp('run'), num_examples=2)
+
+
+@pytest.fixture(scope='module')
+def model(run):
+    """The network with seeded weights, saved as `train/model.ckpt-5`."""
+    from builders import config_loader
+    from engine import checkpoints, inference
+
+    model = inference.build_model(config_loader.load(run.config_path, (), 'eval'))
+    rng = np.random.default_rng(0)
+    for name, variable in model.variables_by_name().items():
+        if name.endswith('weights'):
+            variable.assign(rng.normal(0, np.sqrt(2 / np.prod(variable.shape[:-1])), variable.shape))
+    logits = model.predict(model.preprocess(run.images[0][np.newaxis]), is_training=False)['logits']
+    biases = model.variables_by_name()['Predictions/Conv/biases']
+    biases.assign_sub(logits.numpy().mean((0, 1, 2)))  # so that every class is predicted somewhere
+    checkpoints.save(run.folder / 'train', 5, model.variables_by_name())
+    return model
+
+
+def _class_ids(model, image):
+    logits = model.predict(model.preprocess(image[np.newaxis]), is_training=False)['logits']
+    return logits.numpy()[0].argmax(-1)
+
+
+def _flags(run, *more):
+    return ['--config_path', run.config_path, *map(str, more)]
+
+
+def test_eval_scores_the_newest_checkpoint(run, model, tmp_path, capsys):
+    assert eval_script.main(_flags(run, '--train_dir', run.folder / 'train', '--eval_dir', tmp_path)) == 0
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    counts = np.zeros((3, 3), int)
+    for image, label in zip(run.images, run.labels, strict=True):
+        counted = label != 255
+        np.add.at(counts, (label[counted], _class_ids(model, image)[counted]), 1)
+    assert (counts.sum(0) > 0).all()
+    # An image traced at a free size may round another way than the same image run eagerly: few pixels, never many.
+    assert np.abs(np.array(metrics['confusion_matrix']) - counts).sum() <= 0.002 * counts.sum()
+    assert (metrics['num_examples'], metrics['step'], metrics['config']) == (4, 5, run.config_path)
+    printed = capsys.readouterr().out
+    assert 'pixel accuracy' in printed
+    assert 'note: eval_config.num_examples is 2; all 4 records were scored' in printed
+    assert (tmp_path / 'pipeline.config').exists()
+
+
+def test_eval_of_a_padded_input_by_override(run, model, tmp_path):
+    padded = 'eval_config.eval_input_type.padded_eval_input'
+    overrides = ['--set', f'{padded}.height=70', '--set', f'{padded}.width=99']
+    checkpoint = run.folder / 'train' / 'model.ckpt-5'
+    eval_script.main(_flags(run, '--checkpoint', checkpoint, '--eval_dir', tmp_path, '--image_summaries', *overrides))
+    metrics = json.loads((tmp_path / 'metrics-5.json').read_text())
+    assert metrics['eval_input'] == 'padded to 70 x 99'
+    assert metrics['num_pixels'] == sum((label != 255).sum() for label in run.labels)
+
+
+def test_export_then_predict_from_both(run, model, tmp_path, capsys):
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    exported, train = tmp_path / 'export', run.folder / 'train'
+    assert export_script.main(_flags(run, '--trained_checkpoint', train, '--output_dir', exported)) == 0
+    assert 'frozen_inference_graph.pb: 100.00 %' in capsys.readouterr().out
+    expected = _class_ids(model, run.images[0])
+    for source in (['--exported', str(exported)], _flags(run, '--trained_checkpoint', train)):
+        output_dir = tmp_path / 'out'
+        flags = ['--input_path', str(tmp_path / 'street.png'), '--output_dir', str(output_dir)]
+        assert predict_script.main([*source, *flags]) == 0
+        assert sorted(path.name for path in output_dir.iterdir()) == [
+            'street_color.png',
+            'street_ids.png',
+            'street_overlay.png',
+        ]
+        assert (np.asarray(Image.open(output_dir / 'street_ids.png')) == expected).mean() >= 0.999
+    # The exported checkpoint has no auxiliary heads, and evaluates all the same.
+    eval_flags = ['--checkpoint', exported / 'model.ckpt', '--eval_dir', tmp_path / 'eval']
+    assert eval_script.main(_flags(run, *eval_flags)) == 0
+    assert json.loads((tmp_path / 'eval' / 'metrics.json').read_text())['step'] == 5
+
+
+def test_a_checkpoint_of_another_width_lists_the_first_mismatches(run, model, tmp_path):
+    flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
+    with pytest.raises(CheckpointError) as caught:
+        export_script.main(_flags(run, *flags, '--set', 'model.icnet.filter_scale=0.5'))
+    assert 'the checkpoint does not fit the model' in str(caught.value)
+    assert 'in the checkpoint,' in str(caught.value)
+    assert not (tmp_path / 'export').exists()
+
+
+@pytest.mark.parametrize('script', [eval_script, export_script, predict_script])
+def test_help_teaches_by_examples(script, capsys):
+    with pytest.raises(SystemExit) as caught:
+        script.main(['--help'])
+    assert caught.value.code == 0
+    assert 'examples:' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--eval_dir', 'e'], '--train_dir is missing'),
+        (['--eval_dir', 'e', '--checkpoint', 'c', '--follow'], '--follow needs a --train_dir to follow'),
+    ],
+)
+def test_wrong_flags_of_eval(run, flags, message):
+    with pytest.raises(UsageError, match=message):
+        eval_script.main(_flags(run, *flags))
+
+
+def test_a_train_dir_without_checkpoints_is_named(run, tmp_path):
+    with pytest.raises(CheckpointError, match=r'no checkpoint \(model\.ckpt-<step>\).*check --train_dir'):
+        eval_script.main(_flags(run, '--train_dir', tmp_path, '--eval_dir', tmp_path / 'eval'))
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ([], 'give either --trained_checkpoint with its --config_path, or --exported'),
+        (['--exported', 'x', '--trained_checkpoint', 'y'], 'give either --trained_checkpoint'),
+        (['--trained_checkpoint', 'y'], '--trained_checkpoint needs the --config_path'),
+        (['--exported', 'x', '--pad_to_shape', '5,5'], 'fixed in an export; give them to export.py'),
+        (['--exported', 'x', '--set', 'a=b'], '--set changes a config'),
+    ],
+)
+def test_wrong_flags_of_predict(flags, message):
+    with pytest.raises(UsageError, match=message):
+        predict_script.main(['--input_path', 'x.png', *flags])
+
+
+@pytest.mark.parametrize(
+    ('script', 'flags', 'message'),
+    [
+        (export_script, ['--input_shape', '1024x2048'], 'expected height,width,3 or batch,height,width,3'),
+        (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
+        (predict_script, ['--input_path', 'x', '--outputs', 'ids,colour'], "'colour', choose from ids, color, overlay"),
+    ],
+)
+def test_wrong_values_are_usage_errors(script, flags, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        script.main(['--config_path', 'x', '--trained_checkpoint', 'x', '--output_dir', 'x', *flags])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_failed_picture_gives_exit_code_1(run, model, tmp_path):
+    (tmp_path / 'bad.png').write_text('no picture')
+    Image.fromarray(run.images[0]).save(tmp_path / 'good.png')
+    flags = ['--trained_checkpoint', run.folder / 'train', '--input_path', tmp_path, '--output_dir', tmp_path / 'out']
+    assert predict_script.main(_flags(run, *flags)) == 1
+    assert (tmp_path / 'out' / 'good_ids.png').exists()
+
+
+@pytest.mark.parametrize('script', ['eval', 'export', 'predict'])
+def test_a_missing_config_is_answered_before_tensorflow_is_loaded(script):
+    flags = {
+        'eval': ['--train_dir', 'x', '--eval_dir', 'x'],
+        'export': ['--trained_checkpoint', 'x', '--output_dir', 'x'],
+        'predict': ['--trained_checkpoint', 'x', '--input_path', 'x'],
+    }[script]
+    program = (
+        'import importlib, sys\n'
+        'from core.errors import ConfigError\n'
+        f'script = importlib.import_module({script!r})\n'
+        'try:\n'
+        f'    script.main(["--config_path", "missing.config", *{flags!r}])\n'
+        'except ConfigError as error:\n'
+        '    assert "missing.config" in str(error)\n'
+        '    assert "tensorflow" not in sys.modules\n'
+        '    sys.exit(42)\n'
+    )
+    assert subprocess.run([sys.executable, '-c', program], cwd=ROOT, check=False).returncode == 42
+
+
+def test_the_command_prints_one_line_and_exits_with_2():
+    command = [sys.executable, 'eval.py', '--config_path', 'missing.config', '--train_dir', 'x', '--eval_dir', 'x']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: missing.config') and 'Traceback' not in done.stderr

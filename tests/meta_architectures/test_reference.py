@@ -23,6 +23,7 @@ _CASES = {'icnet_resnet_v1_50': 'icnet', 'pspnet_resnet_v1_50': 'pspnet'}
 def case(request, shared_dir: Path):
     folder = shared_dir / 'reference'
     spec = importlib.util.spec_from_file_location('seeded', folder / 'seeded.py')
+    assert spec is not None and spec.loader is not None
     seeded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(seeded)
     facts = json.loads((folder / f'{request.param}.json').read_text())

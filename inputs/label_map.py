@@ -116,9 +116,7 @@ def _from_json(content: Any) -> LabelMap:
         names=tuple(entry['name'] for entry in ordered),
         colors=tuple(tuple(entry['color']) for entry in ordered),
         ignore_label=content.get('ignore_label', IGNORE_LABEL),
-        label_ids=tuple(entry.get('label_id') for entry in ordered)
-        if any('label_id' in entry for entry in ordered)
-        else None,
+        label_ids=tuple(entry.get('label_id') for entry in ordered) if has_label_ids else None,
     )
 
 

@@ -133,6 +133,7 @@ def record_files(patterns: Sequence[str]) -> list[str]:
         problems.append('tf_record_input_reader.input_path: no pattern given')
     files = sorted({path for paths in matches.values() for path in paths})
     problems += [f'{path}: the file is empty' for path in files if tf.io.gfile.stat(path).length == 0]
+    problems += [f'{path}: not a record file; end the pattern in -*' for path in files if path.endswith('.json')]
     problems += [problem for manifest in _manifests(files) for problem in _against_manifest(files, manifest)]
     if problems:
         raise DataError('\n'.join(dict.fromkeys(problems)))

@@ -1,0 +1,224 @@
+"""Datasets: each example once, the same batches whatever the threads, and every mistake named."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from core.errors import DataError, UsageError
+from inputs import augmentations as aug
+from inputs import pipeline, tf_example
+
+CROP = functools.partial(aug.random_crop, height=4, width=6)
+STEPS = [
+    functools.partial(aug.random_scale, min_ratio=0.7, max_ratio=1.4),
+    CROP,
+    aug.random_horizontal_flip,
+    functools.partial(aug.random_brightness, max_delta=30.0),
+]
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, 'PNG')
+    return buffer.getvalue()
+
+
+def example(index: int, *, ids: np.ndarray | None = None, size: tuple[int, int] = (6, 8)) -> bytes:
+    rng = np.random.default_rng(index)
+    label = rng.integers(0, 3, size, np.uint8) if ids is None else ids
+    return tf_example.encode(
+        image_bytes=png(rng.integers(0, 256, (*size, 3), np.uint8)),
+        image_format='png',
+        label_bytes=png(label),
+        filename=f'{index:02d}',
+        height=size[0],
+        width=size[1],
+    ).SerializeToString()
+
+
+def write(path: Path, examples: list[bytes]) -> None:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for serialized in examples:
+            writer.write(serialized)
+
+
+@pytest.fixture(scope='module')
+def shards(tmp_path_factory) -> str:
+    """17 examples named 00..16 in three shards of unequal length; a glob of them."""
+    folder = tmp_path_factory.mktemp('records')
+    for shard, indices in enumerate((range(0, 7), range(7, 9), range(9, 17))):
+        write(folder / f'x-{shard:05d}-of-00003', [example(i) for i in indices])
+    return str(folder / 'x-*')
+
+
+def train(shards, **changes):
+    arguments = {'augmentations': STEPS, 'batch_size': 2, 'num_classes': 3, 'seed': 1}
+    return pipeline.training_dataset([shards], **{**arguments, **changes})
+
+
+def names(dataset) -> list[str]:
+    return [name.decode() for batch in dataset for name in np.atleast_1d(batch['filename'].numpy())]
+
+
+@pytest.mark.parametrize('cache_limit_bytes', [0, 1 << 30])
+def test_every_epoch_holds_every_example_once(shards, cache_limit_bytes):
+    order = names(train(shards, batch_size=1, num_epochs=3, num_readers=2, cache_limit_bytes=cache_limit_bytes))
+    epochs = [order[i : i + 17] for i in (0, 17, 34)]
+    assert len(order) == 51
+    for epoch in epochs:
+        assert sorted(epoch) == [f'{i:02d}' for i in range(17)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert epochs[0] != sorted(epochs[0])
+
+
+def test_batches_go_on_over_the_end_of_an_epoch(shards):
+    order = names(train(shards, batch_size=5, num_epochs=5))
+    assert len(order) == 85 and set(Counter(order).values()) == {5}
+
+
+def test_unshuffled_order_is_that_of_the_files(shards):
+    order = names(train(shards, batch_size=1, shuffle=False, num_epochs=1))
+    assert order == [f'{i:02d}' for i in range(17)]
+
+
+@pytest.mark.parametrize('cache_limit_bytes', [0, 1 << 30])
+def test_batches_do_not_depend_on_the_number_of_threads(shards, cache_limit_bytes):
+    one, many = (
+        list(train(shards, num_parallel_calls=n, num_readers=2, cache_limit_bytes=cache_limit_bytes).take(20))
+        for n in (1, 7)
+    )
+    for a, b in zip(one, many, strict=True):
+        for key in ('image', 'label', 'filename'):
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_another_seed_is_another_order(shards):
+    assert names(train(shards).take(8)) != names(train(shards, seed=2).take(8))
+
+
+def test_the_same_example_is_augmented_anew_in_every_epoch(shards):
+    seen = {}
+    for batch in train(shards, batch_size=1, num_epochs=4):
+        seen.setdefault(batch['filename'].numpy()[0], set()).add(batch['image'].numpy().tobytes())
+    assert all(len(pictures) == 4 for pictures in seen.values())
+
+
+@pytest.mark.parametrize('cache_limit_bytes', [0, 1 << 30])
+def test_a_resumed_run_goes_on_where_it_was(shards, cache_limit_bytes):
+    whole = list(train(shards, cache_limit_bytes=cache_limit_bytes).take(14))
+    rest = list(train(shards, cache_limit_bytes=cache_limit_bytes, first_example=2 * 10).take(4))
+    for a, b in zip(whole[10:], rest, strict=True):
+        np.testing.assert_array_equal(a['image'], b['image'])
+
+
+def test_batches_have_static_shapes_and_types(shards):
+    spec = train(shards, batch_size=3).element_spec
+    assert spec['image'] == tf.TensorSpec((3, 4, 6, 3), tf.float32)
+    assert spec['label'] == tf.TensorSpec((3, 4, 6), tf.int32)
+    assert spec['filename'] == tf.TensorSpec((3,), tf.string)
+
+
+def test_no_fixed_size_is_refused_with_advice(shards):
+    with pytest.raises(UsageError, match='add random_image_crop, resize_image or set_fixed_image_size'):
+        train(shards, augmentations=[aug.random_horizontal_flip])
+
+
+def test_evaluation_yields_every_example_once_as_it_is(shards):
+    examples = list(pipeline.evaluation_dataset([shards, shards], num_classes=3))
+    assert [e['filename'].numpy().decode() for e in examples] == [f'{i:02d}' for i in range(17)]
+    rng = np.random.default_rng(4)
+    np.testing.assert_array_equal(examples[4]['label'], rng.integers(0, 3, (6, 8), np.uint8))
+    np.testing.assert_array_equal(examples[4]['image'], rng.integers(0, 256, (6, 8, 3), np.uint8))
+
+
+def test_patterns_without_a_file_are_all_named(tmp_path):
+    with pytest.raises(DataError) as caught:
+        pipeline.record_files([f'{tmp_path}/a-*', f'{tmp_path}/b.record'])
+    assert str(caught.value).splitlines() == [
+        f'{tmp_path}/a-*: no file matches',
+        f'{tmp_path}/b.record: no file matches',
+    ]
+    with pytest.raises(DataError, match='no pattern given'):
+        pipeline.record_files([])
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / 'x').touch()
+    with pytest.raises(DataError, match='x: the file is empty'):
+        pipeline.record_files([f'{tmp_path}/x'])
+
+
+def test_a_file_cut_between_records_is_found_by_its_manifest(tmp_path):
+    shard = tmp_path / 'x.record-00000-of-00001'
+    write(shard, [example(0), example(1)])
+    length = shard.stat().st_size
+    manifest = {'shards': [{'file': shard.name, 'num_examples': 2, 'bytes': length}]}
+    (tmp_path / 'x.record.manifest.json').write_text(json.dumps(manifest))
+    assert pipeline.record_files([str(shard)]) == [str(shard)]
+    write(shard, [example(0)])
+    with pytest.raises(DataError, match=rf'x.record-00000-of-00001: has \d+ bytes, its manifest says {length}'):
+        pipeline.record_files([str(shard)])
+
+
+def consume(dataset) -> str:
+    """What the user is told while the dataset is iterated."""
+    with pytest.raises(DataError) as caught, pipeline.user_errors():
+        for _ in dataset.take(20):
+            pass
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('cache_limit_bytes', [0, 1 << 30])
+def test_ids_outside_the_classes_name_the_example(tmp_path, cache_limit_bytes):
+    ids = np.array([[0, 7], [255, 3]], np.uint8)
+    write(tmp_path / 'x', [example(41, ids=ids, size=(2, 2))])
+    said = '41: label ids [3 7] are neither a class (0..2) nor the ignore label 255'
+    assert consume(train(f'{tmp_path}/x', cache_limit_bytes=cache_limit_bytes)) == said
+    assert consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3)) == said
+
+
+def test_the_ignore_label_is_the_one_that_was_given(tmp_path):
+    write(tmp_path / 'x', [example(1, ids=np.full((2, 2), 200, np.uint8), size=(2, 2))])
+    batch = next(
+        iter(
+            train(
+                f'{tmp_path}/x',
+                batch_size=1,
+                ignore_label=200,
+                augmentations=[functools.partial(aug.random_crop, height=2, width=2, ignore_label=200)],
+            )
+        )
+    )
+    assert (batch['label'].numpy() == 200).all()
+
+
+def test_a_flipped_bit_and_a_cut_record_are_said_in_one_line(tmp_path):
+    write(tmp_path / 'x', [example(0), example(1), example(2)])
+    content = bytearray((tmp_path / 'x').read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / 'x').write_bytes(content)
+    assert 'a record file is damaged' in consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3))
+    (tmp_path / 'x').write_bytes(content[:-5][: len(content) // 4])
+    assert 'a record file is damaged' in consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3))
+
+
+def test_other_errors_pass_unchanged():
+    with pytest.raises(tf.errors.NotFoundError), pipeline.user_errors():
+        raise tf.errors.NotFoundError(None, None, 'x')
+    with pytest.raises(tf.errors.InvalidArgumentError), pipeline.user_errors():
+        raise tf.errors.InvalidArgumentError(None, None, 'shapes differ')
+
+
+def test_decoded_size_is_judged_from_the_first_example(shards):
+    files = pipeline.record_files([shards])
+    assert 10 * 4 * 48 < pipeline._decoded_bytes(files) < 30 * 4 * 48

@@ -53,7 +53,11 @@ def test_follow_yields_each_new_one_once_in_order_until_the_last_step(tmp_path):
 
 def test_follow_waits_for_a_folder_that_appears_later(tmp_path):
     folder = tmp_path / 'train'
-    yielded = checkpoint_queue.follow(str(folder), first=[], last_step=4, sleep=lambda _: _save(folder, 4) and None)
+
+    def sleep(_):
+        _save(folder, 4)
+
+    yielded = checkpoint_queue.follow(str(folder), first=[], last_step=4, sleep=sleep)
     assert [checkpoints.step_of(path) for path in yielded] == [4]
 
 

@@ -69,10 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     config = config_loader.load(args.config_path, args.overrides, 'eval')
 
-    import tensorflow as tf
+    with command_line.quiet_start():
+        import tensorflow as tf
 
-    from engine import eval_results
-    from engine.eval_lib import Evaluator
+        from engine import eval_results
+        from engine.eval_lib import Evaluator
 
     if args.limit_gpu_mem:
         for device in tf.config.list_physical_devices('GPU'):

@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     config = config_loader.load(args.config_path, args.overrides, 'export')
 
-    from engine import export_lib
+    with command_line.quiet_start():
+        from engine import export_lib
 
     report = export_lib.export(
         config,

@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         config = config_loader.load(args.config_path, args.overrides, 'predict')
 
-    from engine import image_files, predict_lib
+    with command_line.quiet_start():
+        from engine import image_files, predict_lib
 
     images = image_files.find(args.input_path, output_dir=args.output_dir)
     if args.exported:

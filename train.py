@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = config_loader.load(flags.config_path, flags.overrides, purpose='train')
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
-    from engine import train_lib
+    with command_line.quiet_start():
+        from engine import train_lib
 
     options = train_lib.TrainOptions(
         logdir=flags.logdir,

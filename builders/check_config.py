@@ -49,7 +49,10 @@ def _check_file(path: str, flags) -> int:
         return 2
     summary = _describe_model(config)
     if flags.records:
-        from builders import config_records
+        with command_line.quiet_start():
+            import tensorflow  # noqa: F401
+
+            from builders import config_records
 
         with _progress_bar(path) as bar:
             report = config_records.check(config, sample=flags.sample, progress=bar.update)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 
 from core.errors import UserError
 
@@ -53,9 +55,7 @@ def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, he
         metavar='BOOL',
         help=f'{help} (default: {str(default).lower()})',
     )
-    parser.add_argument(
-        f'--no{name}', dest=name, action='store_const', const=False, help=argparse.SUPPRESS
-    )
+    parser.add_argument(f'--no{name}', dest=name, action='store_const', const=False, help=argparse.SUPPRESS)
 
 
 def add_config_flags(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -72,6 +72,34 @@ def add_config_flags(parser: argparse.ArgumentParser, *, required: bool = True) 
         help='override one config field, for example train_config.batch_size=4; repeatable; '
         'list fields take [a, b] or an index: preprocessor_step[0].random_image_scale.max_scale_ratio=1.5',
     )
+
+
+# Source files of TensorFlow that report on its build at every start, whatever TF_CPP_MIN_LOG_LEVEL says.
+_START_UP_NOISE = (b'before absl::InitializeLog()', b'port.cc:', b'cudart_stub.cc:', b'cuda_platform.cc:')
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """For the import of TensorFlow: its start-up lines are left out, anything else it writes is passed on afterwards.
+
+    Devices are looked for before the end, because that is when the last of these lines is written.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+            if 'tensorflow' in sys.modules:
+                sys.modules['tensorflow'].config.list_physical_devices()
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held_back.seek(0)
+            for line in held_back:
+                if not any(mark in line for mark in _START_UP_NOISE):
+                    os.write(2, line)
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:

@@ -61,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _examples(config: Any, split: str, num: int) -> tuple[Any, list[tuple[np.ndarray, np.ndarray]]]:
     """The label map and up to `num` pairs (image, label)."""
     # After the config is checked: this loads TensorFlow.
-    from builders import input_builder
-    from inputs import pipeline
+    with command_line.quiet_start():
+        from builders import input_builder
+        from inputs import pipeline
 
     reader = config.train_input_reader if split == 'train' else config.eval_input_reader
     num_classes = input_builder.num_classes(config)

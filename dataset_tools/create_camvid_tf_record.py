@@ -46,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairs = find_pairs(pair_lists.existing_folder(flags.camvid_dir, '--camvid_dir'), flags.split)
 
     # After the flags are checked: this loads TensorFlow.
-    from dataset_tools.conversion import read_ids, remapped
-    from dataset_tools.record_writer import write_records
+    with command_line.quiet_start():
+        from dataset_tools.conversion import read_ids, remapped
+        from dataset_tools.record_writer import write_records
 
     label_map = LabelMap.load(_LABEL_MAP)
     manifest = write_records(

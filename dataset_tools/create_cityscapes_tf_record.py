@@ -56,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairs, kind = find_pairs(flags)
 
     # After the flags are checked: this loads TensorFlow.
-    from dataset_tools.conversion import read_ids, remapped
-    from dataset_tools.record_writer import write_records
+    with command_line.quiet_start():
+        from dataset_tools.conversion import read_ids, remapped
+        from dataset_tools.record_writer import write_records
 
     readers = {
         'label_train_ids': read_ids,

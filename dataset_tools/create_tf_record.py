@@ -64,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     pairs = find_pairs(flags)
 
     # After the flags are checked: this loads TensorFlow.
-    from dataset_tools.conversion import read_ids, remapped
-    from dataset_tools.record_writer import write_records
+    with command_line.quiet_start():
+        from dataset_tools.conversion import read_ids, remapped
+        from dataset_tools.record_writer import write_records
 
     manifest = write_records(
         pairs, name=flags.name, label_map=label_map, read_label=remapped(read_ids, flags.remap), **arguments

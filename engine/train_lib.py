@@ -153,11 +153,16 @@ def _batches(
     replica_batch = config.train_config.batch_size // strategy.num_replicas_in_sync
     if passed_over * replica_batch > _PASSED_OVER:
         seed, passed_over = (seed + first_step * 0x9E3779B1) % 2**31, 0
-    distributed = strategy.distribute_datasets_from_function(
-        lambda _: build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over),
-        tf.distribute.InputOptions(experimental_fetch_to_device=False),
-    )
-    iterator = iter(distributed)
+
+    def replica_batches(_: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
+        return build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over)
+
+    if strategy.num_replicas_in_sync == 1:
+        iterator = iter(replica_batches())
+    else:
+        # File names are strings, which GPUs cannot hold.
+        on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
+        iterator = iter(strategy.distribute_datasets_from_function(replica_batches, on_host))
     while True:
         with pipeline.user_errors():
             batch = next(iterator, None)

@@ -123,6 +123,11 @@ def _initial_values(model: SegmentationModel, state: TrainState, train_config: T
     path = train_config.fine_tune_checkpoint
     if not path:
         _LOGGER.info('training from scratch')
+        if train_config.freeze_fine_tune_backbone:
+            _LOGGER.warning(
+                'train_config.freeze_fine_tune_backbone: without fine_tune_checkpoint, '
+                'the backbone stays at its random first values'
+            )
         return None
     report = fine_tune(model, state.variables, path, train_config.fine_tune_checkpoint_type)
     _LOGGER.info('initial values from %s', report.table())

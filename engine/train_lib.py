@@ -14,7 +14,7 @@ import tensorflow as tf
 from builders import config_loader, input_builder, model_builder, optimizer_builder
 from core.errors import UsageError
 from core.model import SegmentationModel
-from engine import checkpoints, devices
+from engine import checkpoints, devices, output_folder
 from engine.summaries import PicturePanels
 from engine.train_loop import Pace, TrainLoop
 from engine.train_state import TrainState, fine_tune, resume
@@ -68,7 +68,7 @@ def train(
     """
     train_config = config.train_config
     strategy = _prepare(train_config, options)
-    tf.io.gfile.makedirs(options.logdir)
+    output_folder.make(options.logdir, '--logdir')
     checkpoints.remove_unfinished(options.logdir)
     optimizer = optimizer_builder.build(train_config.optimizer)
     with strategy.scope():

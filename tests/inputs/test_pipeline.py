@@ -155,6 +155,8 @@ def test_an_empty_file_is_named(tmp_path):
     (tmp_path / 'x').touch()
     with pytest.raises(DataError, match='x: the file is empty'):
         pipeline.record_files([f'{tmp_path}/x'])
+    with pytest.raises(DataError, match=f'^{tmp_path}: is a folder; name its record files, for example {tmp_path}/'):
+        pipeline.record_files([str(tmp_path)])
 
 
 def test_a_file_cut_between_records_is_found_by_its_manifest(tmp_path):

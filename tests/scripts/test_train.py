@@ -96,7 +96,7 @@ def test_defaults_say_nothing(capsys):
 
 
 def test_a_missing_config_is_named(tmp_path):
-    with pytest.raises(ConfigError, match='nowhere.config'):
+    with pytest.raises(ConfigError, match=r'nowhere\.config'):
         train.main([f'--config_path={tmp_path}/nowhere.config', '--logdir=run'])
 
 

@@ -2,7 +2,7 @@
 
 Reads `metrics.jsonl` of the log directory and every `metrics-<step>.json` of the evaluation directory.
 
-    python -m benchmarks.run_report --logdir runs/camvid --eval_dir runs/camvid/eval --picture runs/camvid/curve.png
+    python -m reports.run_report --logdir runs/camvid --eval_dir runs/camvid/eval --picture runs/camvid/curve.png
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ def _table(metrics: dict[str, Any]) -> str:
 def _summary(training: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     best = max(evaluations, key=lambda metrics: metrics['mean_iou'])
     return {
-        'benchmark': 'run_report',
         'steps': training[-1]['step'],
         'images_per_second_median': round(statistics.median(line['images_per_second'] for line in training), 2),
         'mean_iou': {str(e['step']): round(e['mean_iou'], 4) for e in evaluations},

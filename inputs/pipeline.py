@@ -127,8 +127,10 @@ def record_files(patterns: Sequence[str]) -> list[str]:
     Raises DataError that names each pattern without a file, each empty file, and each that is missing or not as long
     as the manifest beside it says (a file cut between two records reads without an error).
     """
-    matches: dict[str, list[str]] = {pattern: sorted(tf.io.gfile.glob(pattern)) for pattern in patterns}
-    problems = [f'{pattern}: no file matches' for pattern, paths in matches.items() if not paths]
+    matches: dict[str, list[str]] = {
+        pattern: [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern)) for pattern in patterns
+    }
+    problems = [f'{pattern}: no file matches{_seen_from(pattern)}' for pattern, paths in matches.items() if not paths]
     if not patterns:
         problems.append('tf_record_input_reader.input_path: no pattern given')
     files = sorted({path for paths in matches.values() for path in paths})
@@ -273,6 +275,11 @@ def _against_manifest(files: Sequence[str], entry: tuple[str, dict[str, Any]]) -
         if length != shard['bytes']:
             problems.append(f'{path}: has {length} bytes, its manifest says {shard["bytes"]}: convert the data again')
     return problems
+
+
+def _seen_from(path: str) -> str:
+    """` (seen from FOLDER)` for a relative path: the folder is where the program was started, not the config's."""
+    return '' if os.path.isabs(path) or '://' in path else f' (seen from {os.getcwd()})'
 
 
 def _reason(error: tf.errors.OpError) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
-from core.errors import ConfigError, UsageError
+from core.errors import ConfigError, DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = ['--config_path=my.config', '--logdir=run']
@@ -56,7 +56,7 @@ def test_overrides_repeat():
         ([*REQUIRED, '--num_clones=two'], "argument --num_clones: invalid int value: 'two'"),
         ([*REQUIRED, '--save_interval_secs=often'], 'argument --save_interval_secs: invalid float value'),
         ([*REQUIRED, '--image_summaries=perhaps'], "argument --image_summaries: got 'perhaps', choose true or false"),
-        ([*REQUIRED, '--log_dir=x'], 'unrecognized arguments: --log_dir=x'),
+        ([*REQUIRED, '--log_dir=x'], 'unknown flag --log_dir, did you mean --logdir?'),
     ],
 )
 def test_a_flag_that_cannot_be_read(arguments, message, capsys):
@@ -98,6 +98,14 @@ def test_defaults_say_nothing(capsys):
 def test_a_missing_config_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r'nowhere\.config'):
         train.main([f'--config_path={tmp_path}/nowhere.config', '--logdir=run'])
+
+
+def test_missing_records_are_named_and_no_log_directory_is_made(tmp_path):
+    config = f'--config_path={ROOT}/configs/icnet_0.5_193x321_resnet50_streets.config'
+    records = f'train_input_reader.tf_record_input_reader.input_path={tmp_path}/train-*'
+    with pytest.raises(DataError, match=f'^{tmp_path}/train-.: no file matches$'):
+        train.main([config, f'--logdir={tmp_path}/run', '--set', records])
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_broken_config_never_loads_tensorflow(tmp_path):

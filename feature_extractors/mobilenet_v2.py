@@ -39,8 +39,8 @@ class MobileNetV2(FeatureExtractor):
     channel_means = (127.5, 127.5, 127.5)
     channel_scale = 127.5
     _feature_of_block = {2: 'c2', 5: 'c3', 12: 'c4', 16: 'c5'}
-    # A block of stride 2 has no shortcut. The reference adds one where dilation replaces the stride and the widths agree,
-    # which happens at filter scales below 0.2 alone.
+    # A block of stride 2 has no shortcut. The reference adds one where dilation replaces the stride and the widths
+    # agree, which happens at filter scales below 0.2 alone.
     _shortcut_over_lost_stride = False
 
     def __call__(self, images: tf.Tensor) -> Mapping[str, tf.Tensor]:

@@ -112,3 +112,16 @@ def test_preprocessing_can_be_replaced():
 def test_nonsense_is_refused(kwargs: dict, text: str):
     with pytest.raises(ValueError, match=text):
         FEATURE_EXTRACTORS['resnet_v1_18'](**kwargs)
+
+
+@pytest.mark.parametrize('name', _NAMES)
+def test_filter_scale_halves_widths(name: str):
+    full, half = (build(FEATURE_EXTRACTORS[name](filter_scale=scale))[0]._vars for scale in (0.5, 0.25))
+    assert set(full) == set(half)
+    rounded = 8 if 'mobilenet' in name else 0  # to multiples of 8, and 8 at least
+    for variable, wide in full.items():
+        axis = 2 if variable.endswith('depthwise_weights') else -1
+        outputs, want = half[variable].shape[axis], wide.shape[axis] / 2
+        kept = name == 'dilated_mobilenet' and outputs == wide.shape[axis] and outputs <= 32  # see its docstring
+        expanded = 6 if '/expand/' in variable or '/depthwise/' in variable else 1
+        assert abs(outputs - want) <= rounded * expanded or kept, variable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def _mobilenet_v1() -> dict[str, tuple[int, ...]]:
     """Table 1 of arXiv:1704.04861 in slim's names."""
     want = {'MobilenetV1/Conv2d_0/weights': (3, 3, 3, 32), **_norm('MobilenetV1/Conv2d_0', 32)}
     widths = [32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
-    for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(widths), start=1):
         scope = f'MobilenetV1/Conv2d_{number}'
         want[f'{scope}_depthwise/depthwise_weights'] = (3, 3, inputs, 1)
         want[f'{scope}_pointwise/weights'] = (1, 1, inputs, outputs)

@@ -58,6 +58,7 @@ _PUBLISHED = {
     'icnet dilated_resnet50 x0.5': (6.74, 63.2, _REFERENCE),
     'pspnet dilated_mobilenet': (13.39, 848.5, _REFERENCE),
     'fcn-32s vgg16_fc': (134.0, None, 'arXiv:1605.06211, table 1'),
+    'fcn-32s inception_v1': (6.0, None, 'arXiv:1605.06211, table 1'),
 }
 _HEAD = """# Model zoo
 
@@ -113,6 +114,7 @@ def cases() -> list[Case]:
             found.append(Case(architecture=architecture, extractor=extractor, extra=extra))
     found.append(Case(architecture='icnet', extractor='dilated_resnet50', filter_scale=0.5))
     found += [Case(architecture='fcn', extractor='vgg16_fc', extra=f'stride: {stride}') for stride in (32, 8)]
+    found.append(Case(architecture='fcn', extractor='inception_v1', extra='stride: 32'))
     return found
 
 

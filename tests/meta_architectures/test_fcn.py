@@ -38,7 +38,7 @@ def test_scores_start_at_zero_so_every_class_is_equally_likely():
     predictions = model.predict(model.preprocess(_images()), is_training=True)
     assert not np.any(predictions[LOGITS].numpy())
     (loss,) = model.loss(predictions, tf.ones([1, 65, 97], tf.int32)).values()
-    assert float(loss) == pytest.approx(math.log(3), rel=1e-6)
+    assert float(loss) == pytest.approx(math.log(3), rel=1e-5)
 
 
 def test_scores_can_start_at_the_initializer():

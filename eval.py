@@ -60,6 +60,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError('--train_dir is missing; give it, or one checkpoint by --checkpoint')
     if args.checkpoint and args.follow:
         raise UsageError('--follow needs a --train_dir to follow, not --checkpoint')
+    if not args.follow_timeout_secs >= 0:
+        raise UsageError(f'--follow_timeout_secs: got {args.follow_timeout_secs:g}, choose 0 or more')
     return args
 
 
@@ -72,15 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command_line.quiet_start():
         import tensorflow as tf
 
-        from engine import eval_results
+        from engine import eval_results, output_folder
         from engine.eval_lib import Evaluator
 
     if args.limit_gpu_mem:
         for device in tf.config.list_physical_devices('GPU'):
             tf.config.experimental.set_memory_growth(device, True)
     paths = _checkpoints(args, config.train_config.num_steps)
+    output_folder.make(args.eval_dir, '--eval_dir')
     evaluator = Evaluator(config)
-    tf.io.gfile.makedirs(args.eval_dir)
     config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
     for path in paths:
         try:
@@ -103,7 +105,9 @@ def _checkpoints(args: argparse.Namespace, num_steps: int) -> Iterable[str]:
     from engine import checkpoint_queue
 
     if args.checkpoint:
-        return [args.checkpoint]
+        from engine import checkpoints
+
+        return [checkpoints.read(args.checkpoint).path]
     if args.evaluate_all_from_checkpoint:
         first = checkpoint_queue.starting_at(args.train_dir, args.evaluate_all_from_checkpoint)
     elif args.follow:

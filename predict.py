@@ -83,9 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = config_loader.load(args.config_path, args.overrides, 'predict')
 
     with command_line.quiet_start():
-        from engine import image_files, predict_lib
+        from engine import image_files, output_folder, predict_lib
 
     images = image_files.find(args.input_path, output_dir=args.output_dir)
+    output_folder.make(args.output_dir, '--output_dir')
     if args.exported:
         predictor = predict_lib.from_export(args.exported, config)
     else:

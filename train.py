@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
     with command_line.quiet_start():
+        from builders import input_builder
         from engine import train_lib
 
+    input_builder.check_reader(config, 'train')  # before a model is built and the log directory is made
     options = train_lib.TrainOptions(
         logdir=flags.logdir,
         save_interval_secs=flags.save_interval_secs,

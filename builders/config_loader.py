@@ -86,8 +86,14 @@ def _read(path: str, message: MessageT, overrides: Sequence[str]) -> MessageT:
 
 
 def _read_text(path: str) -> str:
+    """The text of the file, without the byte order mark that some editors put before it."""
+    if not path:
+        raise ConfigError('--config_path: is empty, give a file')
+    content = _read_bytes(path)
+    if b'\0' in content:
+        raise ConfigError(f'{path}: not a text file (byte {content.index(0)} is 0)')
     try:
-        return _read_bytes(path).decode('utf-8')
+        return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ConfigError(f'{path}: not a text file (byte {error.start} is not UTF-8)') from error
 

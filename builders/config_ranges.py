@@ -6,6 +6,7 @@ These are the ranges that the comments in `protos/*.proto` state. Relations betw
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
@@ -63,7 +64,7 @@ SCALE = Range('above 0, up to 4', low=0, high=4, above_low=True)
 _MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT, 'input_scale': SCALE}
 _MOMENTS = {'beta_1': BELOW_ONE, 'beta_2': BELOW_ONE, 'epsilon': POSITIVE}
 
-RANGES: dict[str, dict[str, Range | Values]] = {
+RANGES: dict[str, Mapping[str, Range | Values]] = {
     'PSPNet': {**_MODEL, 'auxiliary_loss_weight': NOT_NEGATIVE},
     'ICNet': {
         **_MODEL,

@@ -136,6 +136,20 @@ def build_label_map(reader: input_reader_pb2.InputReader, num_classes: int, *, i
     return label_map
 
 
+def check_reader(config: pipeline_pb2.PipelineConfig, split: str) -> None:
+    """Are the record files and the label map there, and do they fit the config? Reads no record, so it is quick.
+
+    Args:
+      config: a validated PipelineConfig.
+      split: `train` or `eval`, whose reader is meant.
+
+    Raises DataError for files, ConfigError for another class count.
+    """
+    reader = config.train_input_reader if split == 'train' else config.eval_input_reader
+    pipeline.record_files(reader.tf_record_input_reader.input_path)
+    build_label_map(reader, num_classes(config))
+
+
 def num_classes(config: pipeline_pb2.PipelineConfig) -> int:
     """Of the model, whichever its architecture."""
     return _model(config).num_classes

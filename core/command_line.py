@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from core.errors import UserError
 
+_FLAG = re.compile(r'-{1,2}[A-Za-z]\w')
+
 
 class _Parser(argparse.ArgumentParser):
-    """Prints `error: ...` with the nearest flag name, and exits with 2."""
+    """Prints `error: ...`, for an unknown flag with the nearest one there is, and exits with 2."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        given = sys.argv[1:] if args is None else list(args)
+        unknown = self._unknown_flags(given)
+        if unknown:  # before argparse complains of the required flag that a misspelt one was meant to be
+            self.error('; '.join(f'unknown flag {flag}{self._nearest(flag)}' for flag in unknown))
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str):
         self.exit(2, f'error: {message}\nTry: {self.prog} --help\n')
+
+    def _unknown_flags(self, args: Sequence[str]) -> list[str]:
+        flags = [arg.partition('=')[0] for arg in args[: args.index('--') if '--' in args else None]]
+        return [flag for flag in flags if _FLAG.match(flag) and flag not in self._option_string_actions]
+
+    def _nearest(self, flag: str) -> str:
+        names = {option.lstrip('-'): option for option in self._option_string_actions}
+        near = difflib.get_close_matches(flag.lstrip('-'), names, n=1)
+        return f', did you mean {names[near[0]]}?' if near else ''
 
 
 def make_parser(description: str, examples: str = '') -> argparse.ArgumentParser:
@@ -26,12 +46,14 @@ def make_parser(description: str, examples: str = '') -> argparse.ArgumentParser
       description: what the script does, from what, to what.
       examples: command lines with a word of explanation each, shown verbatim below the flags.
     """
-    return _Parser(
+    parser = _Parser(
         description=description,
         epilog=f'examples:\n{examples}' if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument('--helpfull', '--helpshort', action='help', help=argparse.SUPPRESS)  # absl's names
+    return parser
 
 
 def parse_bool(text: str) -> bool:
@@ -105,17 +127,38 @@ def quiet_start() -> Iterator[None]:
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Runs `main(None)` and exits: 0, 1 (failure), 2 (usage), 130 (interrupted); no traceback for a user's mistake.
 
-    Set SEGMENTATION_TRACEBACK=1 to see the traceback of a UserError as well.
+    What the operating system refuses (no space, no permission), and memory that runs out, count as such mistakes. Set
+    SEGMENTATION_TRACEBACK=1 to see the traceback of them as well.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     try:
         sys.exit(main(None) or 0)
-    except UserError as error:
-        if os.environ.get('SEGMENTATION_TRACEBACK'):
-            raise
-        for line in str(error).splitlines():
-            print(f'error: {line}', file=sys.stderr)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except Exception as error:
+        said = _said(error)
+        if said is None or os.environ.get('SEGMENTATION_TRACEBACK'):
+            raise
+        for line in said.splitlines():
+            print(f'error: {line}', file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def _said(error: Exception) -> str | None:
+    """What the user reads of an error; None if it is a defect of the program, whose traceback is wanted."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return ': '.join(str(part) for part in (error.filename, error.strerror) if part)
+    if 'tensorflow' not in sys.modules:
+        return None
+    errors = sys.modules['tensorflow'].errors
+    first_line = str(getattr(error, 'message', '')).partition('\n')[0]
+    if isinstance(error, errors.ResourceExhaustedError):
+        return f'out of memory or disk space: {first_line}; choose a smaller train_config.batch_size or crop'
+    file_errors = (errors.NotFoundError, errors.PermissionDeniedError, errors.FailedPreconditionError)
+    return first_line if isinstance(error, file_errors) and getattr(error, 'op', None) is None else None

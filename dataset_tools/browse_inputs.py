@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     if flags.num < 1:
         raise UsageError(f'--num: got {flags.num}, choose 1 or more')
+    if os.path.isdir(flags.output_path):
+        raise UsageError(f'--output_path: {flags.output_path} is a folder, name a .png file')
     if not os.path.isdir(os.path.dirname(os.path.abspath(flags.output_path))):
         raise UsageError(f'--output_path: no such folder: {os.path.dirname(flags.output_path)}')
     config = config_loader.load(flags.config_path, flags.overrides, purpose=flags.split)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dataset_tools.pairs import Pair
 from inputs import tf_example
@@ -115,6 +115,8 @@ def _read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
             if picture.mode.startswith(('I', 'F')):
                 raise BadPair(f'{path}: 8 bits a channel are needed, this picture is {picture.mode}')
             return _png(picture.convert('RGB')), 'png', size
+    except UnidentifiedImageError as error:
+        raise BadPair(f'{path}: cannot be decoded as an image: not a picture, or of an unknown format') from error
     except _UNDECODABLE as error:
         raise BadPair(f'{path}: cannot be decoded as an image: {error}') from error
 

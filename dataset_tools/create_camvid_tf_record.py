@@ -30,8 +30,8 @@ def find_pairs(camvid_dir: str, split: str) -> list[pair_lists.Pair]:
     if not os.path.isdir(folder):
         raise UsageError(f'--split: neither {listed} nor the folder {folder} exists')
     return pair_lists.match_stems(
-        pair_lists.find(os.path.join(folder, '*.png'), '--camvid_dir'),
-        pair_lists.find(os.path.join(camvid_dir, f'{split}annot', '*.png'), '--camvid_dir'),
+        pair_lists.find('*.png', '--camvid_dir', folder=folder),
+        pair_lists.find('*.png', '--camvid_dir', folder=f'{folder}annot'),
     )
 
 

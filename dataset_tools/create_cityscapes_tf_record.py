@@ -91,13 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 def _from_folders(flags: argparse.Namespace) -> tuple[list[pair_lists.Pair], str]:
     root = pair_lists.existing_folder(flags.cityscapes_dir, '--cityscapes_dir')
     image_root = os.path.join(root, 'leftImg8bit', flags.split_type)
-    images = pair_lists.find(os.path.join(image_root, '*', f'*{_IMAGE_SUFFIX}'), '--cityscapes_dir')
+    images = pair_lists.find(f'*/*{_IMAGE_SUFFIX}', '--cityscapes_dir', folder=image_root)
     annotation = flags.annotation or ('gtCoarse' if flags.split_type == 'train_extra' else 'gtFine')
     label_root = os.path.join(root, annotation, flags.split_type)
     for kind in [flags.label_type] if flags.label_type else _SUFFIXES:
         suffix = f'_{annotation}_{_SUFFIXES[kind]}'
         try:
-            labels = pair_lists.find(os.path.join(label_root, '*', f'*{suffix}'), '--cityscapes_dir')
+            labels = pair_lists.find(f'*/*{suffix}', '--cityscapes_dir', folder=label_root)
         except DataError:
             continue
         roots = (image_root, label_root)

@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Reads the flags and converts."""
     flags = _parser().parse_args(argv)
     arguments = pair_lists.output_arguments(flags)
+    if not flags.name or os.path.basename(flags.name) != flags.name:
+        raise UsageError(f'--name: got {flags.name!r}, choose a file name such as train.record; see --output_dir')
     if bool(flags.label_map) == bool(flags.num_classes):
         raise UsageError('--label_map: give either a label map file or --num_classes')
     label_map = LabelMap.load(flags.label_map) if flags.label_map else _numbered(flags.num_classes)
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _files(place: str, flag: str, suffix: str) -> list[str]:
     """Pictures below a folder, or those that match a glob."""
-    paths = pair_lists.find(os.path.join(place, '**', '*') if os.path.isdir(place) else place, flag)
+    paths = pair_lists.find('**/*', flag, folder=place) if os.path.isdir(place) else pair_lists.find(place, flag)
     kept = [path for path in paths if path.endswith(suffix or _IMAGE_ENDINGS)]
     if not kept:
         raise UsageError(f'{flag}: no pictures in {place}' + (f' whose names end in {suffix}' if suffix else ''))

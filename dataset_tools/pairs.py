@@ -61,9 +61,11 @@ def read_list(path: str, *, root: str, delimiter: str | None = None) -> list[Pai
     """Reads lines of `image label` (delimiter None: white space), paths relative to `root`; `#` starts a comment."""
     pairs = []
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f'{path}: cannot read the list of pairs: {error}') from error
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()  # spreadsheets write a byte order mark
+    except OSError as error:
+        raise DataError(f'{path}: cannot read the list of pairs: {error.strerror}') from error
+    except ValueError as error:
+        raise DataError(f'{path}: not a text file in UTF-8') from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith('#'):
             continue
@@ -78,8 +80,13 @@ def read_list(path: str, *, root: str, delimiter: str | None = None) -> list[Pai
     return pairs
 
 
-def find(pattern: str, flag: str) -> list[str]:
-    """The files that match a glob pattern (`**` too), sorted; DataError names flag and pattern if there are none."""
+def find(pattern: str, flag: str, *, folder: str = '') -> list[str]:
+    """The files that match a glob pattern (`**` too), sorted; DataError names flag and pattern if there are none.
+
+    Args:
+      folder: where the pattern begins; its own name is no pattern, whatever brackets and stars are in it.
+    """
+    pattern = os.path.join(glob.escape(folder), pattern)
     paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     if not paths:
         raise DataError(f'{flag}: no files match {pattern}')

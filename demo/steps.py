@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 CONFIG = 'configs/icnet_0.5_193x321_resnet50_streets.config'
 LABEL_MAP = 'configs/label_maps/streets.json'
-DEFAULT_STEPS = 600
+DEFAULT_STEPS = 450
 _SCHEDULE = 'train_config.optimizer.adam_optimizer.learning_rate'
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
-from tensorflow.python.training.checkpoint_state_pb2 import CheckpointState
+from tensorflow.python.training.checkpoint_state_pb2 import CheckpointState  # type: ignore[attr-defined]  (generated)
 
 from core.errors import CheckpointError
 from engine.checkpoint_reader import (

@@ -52,6 +52,7 @@ class Evaluator:
     """
 
     def __init__(self, config: Any):
+        input_builder.check_reader(config, 'eval')
         self.config = config
         self._model = inference.build_model(config)
         self.label_map = input_builder.build_label_map(config.eval_input_reader, self._model.num_classes)
@@ -80,7 +81,9 @@ class Evaluator:
         restored = inference.restore(self._model, self._score, checkpoint)
         matrix = ConfusionMatrix(num_classes=self._model.num_classes, ignore_label=self.config.eval_config.ignore_label)
         pictures, cross_entropy, num_examples = [], 0.0, 0
-        with tqdm(total=self._num_examples, unit='image', desc=f'step {restored.step}', leave=False) as progress:
+        with tqdm(
+            total=self._num_examples, unit='image', desc=f'step {restored.step}', leave=False, disable=None
+        ) as progress:
             for name, image, label in self._examples():
                 class_ids, loss = self._score(image[tf.newaxis], label[tf.newaxis])
                 label, prediction = label.numpy(), class_ids.numpy()[0]

@@ -13,7 +13,7 @@ import tensorflow as tf
 from builders import config_loader
 from core.errors import UsageError, UserError
 from core.servable import INPUTS, PREDICTIONS, InputShape, Servable, inference_variables
-from engine import inference
+from engine import checkpoints, inference, output_folder
 from exporters import checkpoint as checkpoint_exporter
 from exporters import frozen_graph, saved_model
 
@@ -77,6 +77,7 @@ def export(
     """
     _check_shapes(input_shape, pad_to_shape)
     _check_output_dir(output_dir)
+    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(
@@ -140,6 +141,7 @@ def _check_shapes(input_shape: InputShape, pad_to_shape: tuple[int, int] | None)
 def _check_output_dir(output_dir: str) -> None:
     """Replaces an earlier export, and nothing that merely has one of its names."""
     if not tf.io.gfile.exists(output_dir):
+        output_folder.make(os.path.dirname(os.path.normpath(output_dir)) or '.', '--output_dir')
         return
     if not tf.io.gfile.isdir(output_dir):
         raise UsageError(f'--output_dir: {output_dir} is a file, a folder is needed')

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from core.errors import DataError, UsageError, UserError
 from core.servable import INPUTS, PREDICTIONS, InputShape, Servable
-from engine import image_files, inference
+from engine import checkpoints, image_files, inference
 from engine.image_files import InputImage
 from exporters import frozen_graph, saved_model
 from inputs.label_map import LabelMap
@@ -48,6 +48,7 @@ def from_checkpoint(
       input_shape: (batch, height, width); images of another size are refused. None where free; the batch is not used.
       pad_to_shape: see `core.servable.Servable`.
     """
+    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     concrete = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape).trace(
@@ -114,7 +115,7 @@ def run(
       One line for each image that failed.
     """
     failures = []
-    with tqdm(images, unit='image') as progress:
+    with tqdm(images, unit='image', disable=None) as progress:
         for image in progress:
             try:
                 _predict_one(predictor, image, output_dir, outputs=outputs, id_table=id_table, alpha=alpha)

@@ -32,15 +32,20 @@ class RestoreReport:
     missing: list[str]
     unused: list[str]
 
-    def table(self) -> str:
-        """Readable text: one line of counts, then up to 20 names of each kind that was not restored."""
+    def table(self, *, refused: bool = False) -> str:
+        """Readable text: one line of counts, then up to 20 names of each kind that was not restored.
+
+        Args:
+          refused: nothing was assigned, so nothing is said of initial values.
+        """
+        fit, kept = ('that fit', '') if refused else ('restored', ', left at the initial value')
         lines = [
-            f'{self.path}: {len(self.matched)} variables restored, {len(self.mismatched)} of another shape, '
+            f'{self.path}: {len(self.matched)} variables {fit}, {len(self.mismatched)} of another shape, '
             f'{len(self.missing)} missing, {len(self.unused)} unused'
         ]
         shapes = [f'{name}: {theirs} in the checkpoint, {ours} in the model' for name, theirs, ours in self.mismatched]
-        lines += _section('another shape, left at the initial value', shapes)
-        lines += _section('missing in the checkpoint, left at the initial value', self.missing)
+        lines += _section(f'another shape{kept}', shapes)
+        lines += _section(f'missing in the checkpoint{kept}', self.missing)
         lines += _section('in the checkpoint only', self.unused)
         return '\n'.join(lines)
 
@@ -65,7 +70,7 @@ def restore_variables(
             'Is it of another architecture or extractor?'
         )
     if strict and (report.mismatched or report.missing):
-        raise CheckpointError(f'the checkpoint does not fit the model\n{report.table()}')
+        raise CheckpointError(f'the checkpoint does not fit the model\n{report.table(refused=True)}')
     for name in report.matched:
         variable = variables[name]
         variable.assign(tf.cast(reader.tensor(name), variable.dtype))

@@ -51,7 +51,7 @@ class PicturePanels:
       ignore_label: the id of pixels without a class.
     """
 
-    def __init__(self, *, model: SegmentationModel, colors: Sequence[Sequence[int]], ignore_label: int):
+    def __init__(self, *, model: SegmentationModel, colors: Sequence[pictures.Color], ignore_label: int):
         self._colors, self._ignore_label = colors, ignore_label
 
         @tf.function(autograph=False, reduce_retracing=True)

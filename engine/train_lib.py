@@ -14,7 +14,7 @@ import tensorflow as tf
 from builders import config_loader, input_builder, model_builder, optimizer_builder
 from core.errors import UsageError
 from core.model import SegmentationModel
-from engine import checkpoints, devices
+from engine import checkpoints, devices, output_folder
 from engine.summaries import PicturePanels
 from engine.train_loop import Pace, TrainLoop
 from engine.train_state import TrainState, fine_tune, resume
@@ -68,7 +68,7 @@ def train(
     """
     train_config = config.train_config
     strategy = _prepare(train_config, options)
-    tf.io.gfile.makedirs(options.logdir)
+    output_folder.make(options.logdir, '--logdir')
     checkpoints.remove_unfinished(options.logdir)
     optimizer = optimizer_builder.build(train_config.optimizer)
     with strategy.scope():
@@ -123,6 +123,11 @@ def _initial_values(model: SegmentationModel, state: TrainState, train_config: T
     path = train_config.fine_tune_checkpoint
     if not path:
         _LOGGER.info('training from scratch')
+        if train_config.freeze_fine_tune_backbone:
+            _LOGGER.warning(
+                'train_config.freeze_fine_tune_backbone: without fine_tune_checkpoint, '
+                'the backbone stays at its random first values'
+            )
         return None
     report = fine_tune(model, state.variables, path, train_config.fine_tune_checkpoint_type)
     _LOGGER.info('initial values from %s', report.table())
@@ -153,11 +158,16 @@ def _batches(
     replica_batch = config.train_config.batch_size // strategy.num_replicas_in_sync
     if passed_over * replica_batch > _PASSED_OVER:
         seed, passed_over = (seed + first_step * 0x9E3779B1) % 2**31, 0
-    distributed = strategy.distribute_datasets_from_function(
-        lambda _: build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over),
-        tf.distribute.InputOptions(experimental_fetch_to_device=False),
-    )
-    iterator = iter(distributed)
+
+    def replica_batches(_: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
+        return build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over)
+
+    if strategy.num_replicas_in_sync == 1:
+        iterator = iter(replica_batches())
+    else:
+        # File names are strings, which GPUs cannot hold.
+        on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
+        iterator = iter(strategy.distribute_datasets_from_function(replica_batches, on_host))
     while True:
         with pipeline.user_errors():
             batch = next(iterator, None)

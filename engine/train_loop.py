@@ -91,7 +91,7 @@ class TrainLoop:
                     if interruption.requested or self._step == self._pace.num_steps:
                         break
                 else:
-                    _LOGGER.info('the records ended (train_input_reader.num_epochs) at step %d', self._step)
+                    _LOGGER.info('the records ended at step %d', self._step)
             except DataError:
                 self._finish()
                 raise

@@ -113,15 +113,31 @@ def fine_tune(
       kind: `classification` (slim ImageNet names: the backbone's without its scope), `segmentation`, or
         `segmentation-finetune`, which is the same without the final classifier under `Predictions`.
     """
-    if kind == 'classification':
-        wanted = model.classification_variables()
-    elif kind == 'segmentation':
-        wanted = dict(variables)
-    elif kind == 'segmentation-finetune':
-        wanted = {name: variable for name, variable in variables.items() if not name.startswith('Predictions/')}
-    else:
+    wanted = {
+        'classification': model.classification_variables(),
+        'segmentation': dict(variables),
+        'segmentation-finetune': {n: variable for n, variable in variables.items() if not n.startswith('Predictions/')},
+    }
+    if kind not in wanted:
         raise ValueError(f'unknown kind of checkpoint: {kind!r}')
-    return checkpoints.restore_variables(wanted, path, strict=False)
+    try:
+        return checkpoints.restore_variables(wanted[kind], path, strict=False)
+    except CheckpointError as error:
+        other = 'segmentation' if kind == 'classification' else 'classification'
+        if not _fits(wanted[other], path):
+            raise
+        raise CheckpointError(
+            f'{path}: holds no {kind} checkpoint of this model but a {other} one; '
+            f'set train_config.fine_tune_checkpoint_type: {other!r}'
+        ) from error
+
+
+def _fits(variables: Mapping[str, tf.Variable], path: str) -> bool:
+    """Whether the checkpoint can be read and holds at least one of the variables."""
+    try:
+        return bool(checkpoints.compare(variables, checkpoints.read(path)).matched)
+    except CheckpointError:
+        return False
 
 
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:

@@ -63,10 +63,12 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndar
     wrapped = tf.compat.v1.wrap_function(import_graph, [])
     graph = wrapped.graph
     pruned = wrapped.prune(f'{inputs}:0', {name: graph.get_tensor_by_name(f'{name}:0') for name in outputs})
-    rank = graph.get_tensor_by_name(f'{inputs}:0').shape.rank
+    shape = graph.get_tensor_by_name(f'{inputs}:0').shape
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        fed = images[0] if rank == 3 else images  # graphs for one image have no batch dimension
+        fed = images[0] if shape.rank == 3 else images  # graphs for one image have no batch dimension
+        if not shape.is_compatible_with(fed.shape):
+            raise ValueError(f'its input is {shape}')
         return {name: value.numpy() for name, value in pruned(tf.constant(fed)).items()}
 
     return run

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.errors import UserError
+
 DIRNAME = 'saved_model'
 SIGNATURE = 'serving_default'
 
@@ -31,11 +33,20 @@ def write(concrete: Any, path: str) -> None:
 
 
 def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Reads the signature back as a function from a uint8 array [N, H, W, 3] to {output name: array}."""
-    signature = tf.saved_model.load(path).signatures[SIGNATURE]
-    (inputs,) = signature.structured_input_signature[1]
+    """Reads the signature back as a function from a uint8 array [N, H, W, 3] to {output name: array}.
+
+    Raises UserError if there is no SavedModel with this signature. The function raises ValueError for another shape.
+    """
+    try:
+        signature = tf.saved_model.load(path).signatures[SIGNATURE]
+        ((inputs, spec),) = signature.structured_input_signature[1].items()
+    except (OSError, KeyError, ValueError, AttributeError, tf.errors.OpError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f'{path}: not a SavedModel with one input and the signature {SIGNATURE} ({reason})') from error
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        if not spec.shape.is_compatible_with(images.shape):
+            raise ValueError(f'its input is {spec.shape}')
         return {name: value.numpy() for name, value in signature(**{inputs: tf.constant(images)}).items()}
 
     return run

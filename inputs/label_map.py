@@ -70,7 +70,7 @@ class LabelMap:
     def load(cls, path: str | os.PathLike[str]) -> LabelMap:
         """Reads the form that `save` writes; DataError, in one line, names the file and what is wrong in it."""
         try:
-            content = json.loads(Path(path).read_text(encoding='utf-8'))
+            content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
         except OSError as error:
             raise DataError(f'{path}: cannot read the label map: {error.strerror or error}') from error
         except ValueError as error:

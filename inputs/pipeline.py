@@ -127,11 +127,16 @@ def record_files(patterns: Sequence[str]) -> list[str]:
     Raises DataError that names each pattern without a file, each empty file, and each that is missing or not as long
     as the manifest beside it says (a file cut between two records reads without an error).
     """
-    matches: dict[str, list[str]] = {pattern: sorted(tf.io.gfile.glob(pattern)) for pattern in patterns}
-    problems = [f'{pattern}: no file matches' for pattern, paths in matches.items() if not paths]
+    matches: dict[str, list[str]] = {
+        pattern: [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern)) for pattern in patterns
+    }
+    problems = [f'{pattern}: no file matches{_seen_from(pattern)}' for pattern, paths in matches.items() if not paths]
     if not patterns:
         problems.append('tf_record_input_reader.input_path: no pattern given')
     files = sorted({path for paths in matches.values() for path in paths})
+    folders = [path for path in files if tf.io.gfile.isdir(path)]
+    problems += [f'{path}: is a folder; name its record files, for example {path}/*.record-*' for path in folders]
+    files = [path for path in files if path not in folders]
     problems += [f'{path}: the file is empty' for path in files if tf.io.gfile.stat(path).length == 0]
     problems += [f'{path}: not a record file; end the pattern in -*' for path in files if path.endswith('.json')]
     problems += [problem for manifest in _manifests(files) for problem in _against_manifest(files, manifest)]
@@ -150,13 +155,16 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.DataLossError as error:
-        raise DataError(f'a record file is damaged ({_first_line(error.message)}): convert the data again') from error
+        raise DataError(
+            f'a record file is damaged ({_reason(error)}): convert the data again; '
+            '`python -m builders.check_config CONFIG` names the file'
+        ) from error
     except tf.errors.InvalidArgumentError as error:
         said = _ASSERTION.search(error.message)
         if said:
             raise DataError(said['graph'] or said['eager']) from error
         if re.search(r'Decode|decod|Parse|parse', error.message):
-            raise DataError(f'a record cannot be decoded: {_first_line(error.message)}') from error
+            raise DataError(f'a record cannot be decoded: {_reason(error)}') from error
         raise
 
 
@@ -269,5 +277,12 @@ def _against_manifest(files: Sequence[str], entry: tuple[str, dict[str, Any]]) -
     return problems
 
 
-def _first_line(message: str) -> str:
-    return message.strip().splitlines()[0] if message.strip() else 'no reason given'
+def _seen_from(path: str) -> str:
+    """` (seen from FOLDER)` for a relative path: the folder is where the program was started, not the config's."""
+    return '' if os.path.isabs(path) or '://' in path else f' (seen from {os.getcwd()})'
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The first line of what TensorFlow says, without the names of its operations."""
+    said = re.sub(r'\{\{.*?\}\}|\[Op:.*', '', error.message.strip()).strip()
+    return said.splitlines()[0] if said else 'no reason given'

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
@@ -88,3 +91,16 @@ def config(*overrides: str) -> PipelineConfig:
     for override in overrides:
         text_format.Merge(override, message)
     return message
+
+
+def main(logdir: str, override: str, num_clones: str) -> None:
+    """`python -m tests.tiny_training LOGDIR OVERRIDE NUM_CLONES` trains in a process of its own."""
+    from engine.train_lib import TrainOptions, train
+
+    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    options = TrainOptions(logdir=logdir, num_clones=int(num_clones), clone_on_cpu=int(num_clones) > 1)
+    train(config(override), options, build_model=build_model, build_dataset=build_dataset)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

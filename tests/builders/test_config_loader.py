@@ -57,6 +57,20 @@ def test_folder_and_binary_file(config_path, tmp_path):
     with pytest.raises(ConfigError) as error:
         config_loader.load(str(config_path))
     assert str(error.value) == f'{config_path}: not a text file (byte 5 is not UTF-8)'
+    config_path.write_bytes('model'.encode('utf-16-le'))
+    with pytest.raises(ConfigError, match=r'not a text file \(byte 1 is 0\)$'):
+        config_loader.load(str(config_path))
+
+
+def test_a_path_left_empty():
+    with pytest.raises(ConfigError, match=r'^--config_path: is empty, give a file$'):
+        config_loader.load('')
+
+
+def test_windows_files_are_read(config_path):
+    expected = config_loader.load(str(config_path))
+    config_path.write_bytes(b'\xef\xbb\xbf' + config_path.read_bytes().replace(b'\n', b'\r\n'))
+    assert config_loader.load(str(config_path)) == expected
 
 
 def test_empty_file(config_path):

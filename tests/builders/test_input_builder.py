@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from builders import input_builder
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from dataset_tools import browse_inputs
 from inputs import augmentations as aug
 from inputs.label_map import LabelMap
@@ -112,6 +112,19 @@ def test_label_map_by_path_or_numbered(tmp_path):
     assert input_builder.build_label_map(input_reader_pb2.InputReader(), 7) == LabelMap.default(7)
     with pytest.raises(ConfigError, match=r'm.json has 4 classes, the model 3'):
         input_builder.build_label_map(reader, 3)
+
+
+@pytest.mark.parametrize('split', ['train', 'eval'])
+def test_a_reader_is_checked_without_reading_records(config, tmp_path, split):
+    input_builder.check_reader(config, split)
+    reader = getattr(config, f'{split}_input_reader')
+    LabelMap.default(7).save(tmp_path / 'seven.json')
+    reader.label_map_path = str(tmp_path / 'seven.json')
+    with pytest.raises(ConfigError, match=r'seven\.json has 7 classes, the model'):
+        input_builder.check_reader(config, split)
+    reader.tf_record_input_reader.input_path[:] = [f'{tmp_path}/none-*']
+    with pytest.raises(DataError, match=r'none-\*: no file matches'):
+        input_builder.check_reader(config, split)
 
 
 def test_browsing_draws_image_classes_and_overlay():

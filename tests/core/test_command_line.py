@@ -44,6 +44,43 @@ def test_a_wrong_boolean_names_the_value_and_the_choice(capsys):
 
 
 @pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--log_dir=x'], 'unknown flag --log_dir, did you mean --logdir?'),
+        (['-logdir', 'x'], 'unknown flag -logdir, did you mean --logdir?'),
+        (['--logdir', 'x', '--num_clone', '2'], 'unknown flag --num_clone, did you mean --num_clones?'),
+        (['--logdir', 'x', '--zzz'], 'unknown flag --zzz\n'),
+        (['--logdir', 'x', 'more'], 'unrecognized arguments: more'),
+        ([], 'the following arguments are required: --logdir'),
+    ],
+)
+def test_an_unknown_flag_is_answered_with_the_nearest(arguments, said, capsys):
+    parser = _parser_of_two_flags()
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(arguments)
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('value', ['-3', '-0.5', '-', 'a=-b'])
+def test_a_value_that_begins_like_a_flag_is_none(value):
+    assert _parser_of_two_flags().parse_args(['--logdir', value]).logdir == value
+
+
+@pytest.mark.parametrize('flag', ['-h', '--help', '--helpfull', '--helpshort'])
+def test_help_by_every_name(flag, capsys):
+    with pytest.raises(SystemExit) as stop:
+        _parser_of_two_flags().parse_args([flag])
+    assert stop.value.code == 0 and '--num_clones' in capsys.readouterr().out
+
+
+def _parser_of_two_flags():
+    parser = command_line.make_parser('test')
+    parser.add_argument('--logdir', required=True)
+    parser.add_argument('--num_clones', type=int)
+    return parser
+
+
+@pytest.mark.parametrize(
     ('error', 'code', 'text'),
     [(UserError('no space'), 1, 'error: no space\n'), (ConfigError(['a: x', 'b: y']), 2, 'error: a: x\nerror: b: y\n')],
 )
@@ -54,6 +91,51 @@ def test_user_errors_are_lines_and_exit_codes(error, code, text, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.run(main)
     assert stop.value.code == code and capsys.readouterr().err == text
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path):
+    (tmp_path / 'file').write_text('x')
+    done = _run(f'from core import command_line\ncommand_line.run(lambda _: open({str(tmp_path / "file" / "x")!r}))\n')
+    assert (done.returncode, done.stderr) == (1, f'error: {tmp_path}/file/x: Not a directory\n')
+
+
+def test_what_tensorflow_is_refused_is_one_line(tmp_path, capsys):
+    import tensorflow as tf
+
+    (tmp_path / 'file').write_text('x')
+    refusals = {
+        f'{tmp_path}/file is not a directory': lambda _: tf.io.gfile.makedirs(str(tmp_path / 'file' / 'x')),
+        f'{tmp_path}/none; No such file': lambda _: tf.io.gfile.listdir(str(tmp_path / 'none' / 'x')),
+        'out of memory or disk space: while allocating; choose a smaller train_config.batch_size': _exhausted,
+    }
+    for said, main in refusals.items():
+        with pytest.raises(SystemExit) as stop:
+            command_line.run(main)
+        printed = capsys.readouterr().err
+        assert stop.value.code == 1 and printed.startswith('error: ') and printed.count('\n') == 1
+        assert said.partition(';')[0] in printed
+
+
+def _exhausted(_):
+    import tensorflow as tf
+
+    raise tf.errors.ResourceExhaustedError(None, None, 'while allocating\nmore')
+
+
+def test_a_defect_keeps_its_traceback():
+    def main(_):
+        raise ZeroDivisionError('defect')
+
+    with pytest.raises(ZeroDivisionError):
+        command_line.run(main)
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = 'from core import command_line\ncommand_line.run(lambda _: print("x" * 10**6))\n'
+    done = subprocess.run(
+        f"{sys.executable} -c '{code}' | head -c 1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ('x', '')
 
 
 def test_quiet_start_holds_back_noise_only():

@@ -37,6 +37,20 @@ def test_globs_and_suffixes(tmp_path):
     ]
 
 
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path):
+    image, label = touch(tmp_path / 'set [1]' / 'i' / 'a.jpg'), touch(tmp_path / 'set [1]' / 'l' / 'a.png')
+    pairs = find('--images', f'{tmp_path}/set [1]/i', '--labels', f'{tmp_path}/set [1]/l')
+    assert pairs == [Pair(image, label)]
+
+
+def test_a_csv_of_a_spreadsheet(tmp_path):
+    (tmp_path / 'pairs.csv').write_bytes(b'\xef\xbb\xbfimage,label\r\na b.jpg,a.png\r\n')
+    assert find('--pairs', f'{tmp_path}/pairs.csv') == [Pair(f'{tmp_path}/a b.jpg', f'{tmp_path}/a.png')]
+    (tmp_path / 'pairs.csv').write_bytes(b'\xff\xfe')
+    with pytest.raises(DataError, match=r'pairs\.csv: not a text file in UTF-8$'):
+        find('--pairs', f'{tmp_path}/pairs.csv')
+
+
 def test_pairs_of_a_csv_are_relative_to_it(tmp_path):
     (tmp_path / 'pairs.csv').write_text('image,label\n# a comment\ni/a.png, l/a.png\n')
     assert find('--pairs', f'{tmp_path}/pairs.csv') == [Pair(f'{tmp_path}/i/a.png', f'{tmp_path}/l/a.png')]
@@ -70,6 +84,8 @@ def test_flags_that_do_not_fit_are_named(arguments, message):
         (['--num_classes', '0', '--images', 'x'], '--label_map: give either a label map file or --num_classes'),
         (['--num_classes', '300', '--images', 'x'], '--num_classes: got 300, choose 1..255'),
         (['--num_classes', '3', '--images', 'x', '--num_shards', '0'], '--num_shards: got 0'),
+        (['--num_classes', '3', '--images', 'x', '--name', ''], "--name: got '', choose a file name"),
+        (['--num_classes', '3', '--images', 'x', '--name', '../x'], "--name: got '../x', choose a file name"),
         (['--num_classes', '3', '--images', '/nowhere/*.png'], '--images: no files match /nowhere'),
     ],
 )

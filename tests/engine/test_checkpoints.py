@@ -206,8 +206,9 @@ def test_another_class_count_is_listed_and_left_alone(cityscapes):
 
 def test_strict_assigns_nothing_unless_all_fits(cityscapes):
     model = variables()
-    with pytest.raises(CheckpointError, match='does not fit the model'):
+    with pytest.raises(CheckpointError, match='does not fit the model') as caught:
         checkpoints.restore_variables(model, cityscapes, strict=True)
+    assert '1 variables that fit, 1 of another shape' in str(caught.value) and 'initial' not in str(caught.value)
     assert not model['conv/weights'].numpy().any()
 
 

@@ -157,7 +157,9 @@ def test_a_fixed_graph_refuses_another_size_in_one_line(model, tmp_path):
     frozen_graph.write(concrete, str(tmp_path / 'fixed.pb'))
     predictor = predict_lib.from_export(str(tmp_path / 'fixed.pb'))
     assert predictor.predict(fake_model.images(12, 15)).shape == (12, 15)
-    with pytest.raises(DataError, match='does not take an image of 13 x 15') as caught:
+    with pytest.raises(
+        DataError, match=r'does not take an image of 13 x 15 \(its input is \(1, 12, 15, 3\)\)'
+    ) as caught:
         predictor.predict(fake_model.images(13, 15))
     assert '\n' not in str(caught.value)
 

@@ -276,6 +276,15 @@ def test_a_checkpoint_with_nothing_in_common_is_refused(tmp_path):
         run(tmp_path / 'run', fine_tune('classification', path))
 
 
+def test_a_checkpoint_of_the_other_kind_is_answered_with_that_kind(tmp_path, trained):
+    stored = {n.removeprefix(BACKBONE): v for n, v in tensors(trained).items() if n.startswith(BACKBONE)}
+    imagenet = checkpoints.write(tmp_path / 'imagenet' / 'resnet.ckpt', stored)
+    cases = (('classification', trained, 'segmentation'), ('segmentation', imagenet, 'classification'))
+    for kind, path, other in cases:
+        with pytest.raises(CheckpointError, match=f"set train_config.fine_tune_checkpoint_type: '{other}'"):
+            run(tmp_path / 'run', fine_tune(kind, path))
+
+
 def test_a_missing_fine_tune_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         run(tmp_path / 'run', fine_tune('segmentation', tmp_path / 'model.ckpt-1'))

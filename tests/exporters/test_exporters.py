@@ -91,6 +91,24 @@ def test_checkpoint_holds_what_inference_reads(model, concrete, tmp_path):
     assert reader.get_tensor('global_step') == 7
 
 
+def test_what_is_no_saved_model_is_named(tmp_path):
+    (tmp_path / 'saved_model.pb').write_text('hello, this is no graph')
+    with pytest.raises(UserError, match=f'^{tmp_path}: not a SavedModel with one input') as caught:
+        saved_model.load(str(tmp_path))
+    assert '\n' not in str(caught.value)
+    other = tf.Module()
+    other.add = tf.function(tf.add, input_signature=[tf.TensorSpec([]), tf.TensorSpec([])])
+    tf.saved_model.save(other, str(tmp_path / 'other'), signatures={'add': other.add})
+    with pytest.raises(UserError, match='the signature serving_default'):
+        saved_model.load(str(tmp_path / 'other'))
+
+
+def test_a_fixed_saved_model_says_its_shape(model, tmp_path):
+    saved_model.write(Servable(model=model, num_classes=3).trace((1, 12, 15)), str(tmp_path / 'fixed'))
+    with pytest.raises(ValueError, match=r'its input is \(1, 12, 15, 3\)'):
+        saved_model.load(str(tmp_path / 'fixed'))(fake_model.images(1, 13, 15))
+
+
 def test_wrong_graph_files_are_named(graph_path, tmp_path):
     with pytest.raises(UserError, match=r'missing\.pb: no such file'):
         frozen_graph.load(str(tmp_path / 'missing.pb'), inputs='inputs', outputs=OUTPUTS)

@@ -87,6 +87,12 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path, content, message):
     assert '\n' not in str(caught.value)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / 'map.json'
+    path.write_bytes(b'\xef\xbb\xbf' + make().to_json().encode())
+    assert LabelMap.load(path) == make()
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r'nowhere.json: cannot read the label map: No such file'):
         LabelMap.load(tmp_path / 'nowhere.json')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -155,6 +156,12 @@ def test_an_empty_file_is_named(tmp_path):
     (tmp_path / 'x').touch()
     with pytest.raises(DataError, match='x: the file is empty'):
         pipeline.record_files([f'{tmp_path}/x'])
+    with pytest.raises(DataError, match=f'^no/such-.: no file matches .seen from {os.getcwd()}.$'):
+        pipeline.record_files(['no/such-*'])
+    (tmp_path / '[1].record').write_bytes(b'x')
+    assert pipeline.record_files([f'{tmp_path}/[1].record']) == [f'{tmp_path}/[1].record']
+    with pytest.raises(DataError, match=f'^{tmp_path}: is a folder; name its record files, for example {tmp_path}/'):
+        pipeline.record_files([str(tmp_path)])
 
 
 def test_a_file_cut_between_records_is_found_by_its_manifest(tmp_path):

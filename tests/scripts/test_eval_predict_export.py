@@ -123,6 +123,11 @@ def test_help_teaches_by_examples(script, capsys):
     [
         (['--eval_dir', 'e'], '--train_dir is missing'),
         (['--eval_dir', 'e', '--checkpoint', 'c', '--follow'], '--follow needs a --train_dir to follow'),
+        (
+            ['--eval_dir', 'e', '--train_dir', 't', '--follow_timeout_secs', '-1'],
+            'got -1, choose 0 or more',
+        ),
+        (['--eval_dir', 'e', '--train_dir', 't', '--follow_timeout_secs', 'nan'], 'got nan, choose 0 or more'),
     ],
 )
 def test_wrong_flags_of_eval(run, flags, message):

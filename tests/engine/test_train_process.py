@@ -1,0 +1,105 @@
+"""Training in processes of its own: killed and resumed, asked to stop, and on two devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import checkpoints
+from engine.train_lib import TrainOptions, train
+from tests import tiny_training
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDLESS = 'train_config { num_steps: 0 log_every_n_steps: 5 save_checkpoint_every_n_steps: 10 }'
+PATIENCE_SECONDS = 300
+
+
+def start(logdir, override, num_clones=1):
+    command = [sys.executable, '-m', 'tests.tiny_training', str(logdir), override, str(num_clones)]
+    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process, condition):
+    """Polls until `condition()`; fails if the process ends before."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f'ended with {process.returncode} before it happened: {process.communicate()[1]}')
+        time.sleep(0.02)
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, errors
+
+
+def lines(logdir):
+    return [json.loads(line) for line in Path(logdir, 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_killed_in_the_middle_and_resumed(tmp_path):
+    process = start(tmp_path, ENDLESS)
+    wait_for(process, lambda: len(checkpoints.all_checkpoints(tmp_path)) >= 2)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+
+    newest = checkpoints.latest(tmp_path)
+    assert newest
+    step = checkpoints.step_of(newest)
+    checkpoints.read(newest).verify()
+    last = step + 10
+    code, errors = finish(start(tmp_path, f'train_config {{ num_steps: {last} log_every_n_steps: 5 }}'))
+    assert code == 0, errors
+    assert f'resumed from {newest}' in errors
+    assert [line['step'] for line in lines(tmp_path)] == list(range(5, last + 1, 5))
+    assert checkpoints.read(tmp_path).tensor('global_step') == last
+    assert not list(tmp_path.glob('unfinished*'))
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(tmp_path, number):
+    process = start(tmp_path, ENDLESS)
+    wait_for(process, lambda: checkpoints.latest(tmp_path))
+    process.send_signal(number)
+    code, errors = finish(process)
+    assert code == 0, errors
+    step = int(checkpoints.read(tmp_path).tensor('global_step'))
+    assert lines(tmp_path)[-1]['step'] == step
+    assert f'{number.name}: stopped after step {step}, saved as' in errors
+    assert 'the same command goes on from there' in errors
+
+
+def test_two_replicas_move_the_averages(tmp_path):
+    code, errors = finish(start(tmp_path, 'train_config { num_steps: 30 }', num_clones=2))
+    assert code == 0, errors
+    assert '2 x CPU' in errors
+    losses = [line['loss'] for line in lines(tmp_path)]
+    assert losses[-1] < 0.8 * losses[0]
+    moving = checkpoints.read(tmp_path).tensor('SharedFeatureExtractor/tiny/conv1/BatchNorm/moving_mean')
+    assert np.abs(moving).max() > 0.01
+
+
+def test_two_replicas_train_as_one(tmp_path):
+    """Without batch statistics, halves of a batch add up to the whole."""
+    override = 'train_config { freeze_fine_tune_backbone: true num_steps: 8 }'
+    code, errors = finish(start(tmp_path / 'two', override, num_clones=2))
+    assert code == 0, errors
+    train(
+        tiny_training.config(override),
+        TrainOptions(logdir=str(tmp_path / 'one')),
+        build_model=tiny_training.build_model,
+        build_dataset=tiny_training.build_dataset,
+    )
+    for two, one in zip(lines(tmp_path / 'two'), lines(tmp_path / 'one'), strict=True):
+        for name in ('loss', 'regularization_loss', 'total_loss', 'gradient_norm', 'learning_rate'):
+            assert two[name] == pytest.approx(one[name], rel=1e-4), name

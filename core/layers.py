@@ -224,6 +224,7 @@ def _spread_maximum(features: tf.Tensor, size: int, rate: int, *, axis: int) -> 
     pooled = tf.slice(padded, starts[0], lengths)
     for start in starts[1:]:
         pooled = tf.maximum(pooled, tf.slice(padded, start, lengths))
+    pooled.set_shape(features.shape)  # a slice of free length forgets the others too
     return pooled
 
 

@@ -78,7 +78,9 @@ class SkipFusion(Decoder):
             scope=scope,
         )
         # Padded strides round up, so the finer map is one pixel short of twice the coarser at odd sizes.
-        return tf.slice(doubled, [0, 0, 0, 0], [-1, size[0], size[1], -1])
+        cropped = tf.slice(doubled, [0, 0, 0, 0], [-1, size[0], size[1], -1])
+        cropped.set_shape([None, None, None, scores.shape[-1]])
+        return cropped
 
 
 def bilinear_initializer(shape, dtype=tf.float32, partition_info=None) -> tf.Tensor:

@@ -81,7 +81,13 @@ def bundled_shapes(module: str, function: str) -> dict[str, tuple[int, ...]]:
     }
 
 
-@pytest.mark.parametrize('name', _BUNDLED)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ('resnet_v1_101', 'resnet_v1_152') else [])
+        for name in _BUNDLED
+    ],
+)
 def test_variables_are_those_of_the_bundled_net(name: str):
     ours = variables_of(FEATURE_EXTRACTORS[name](output_stride=32), scale=name != 'inception_v1')
 

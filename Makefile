@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PYTHONPATH :=
 unexport PYTHONHOME
 
-.PHONY: help setup protos format lint test test-slow demo bench clean
+.PHONY: help setup protos format lint test test-slow demo bench golden clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,10 @@ bench: $(STAMP) ## every script of benchmarks/, one JSON object each
 	@for script in benchmarks/[a-z]*.py; do \
 		[ -e "$$script" ] || { echo 'error: benchmarks/ holds no script' >&2; exit 1; }; \
 		module=$${script%.py}; $(PY) -m $${module//\//.}; done
+
+golden: $(STAMP) ## renew one golden file of the tests: make golden NAME=pspnet_dilated_resnet50
+	@[ -n '$(NAME)' ] || { echo 'error: NAME is not set; for example: make golden NAME=pspnet_dilated_resnet50' >&2; exit 2; }
+	GOLDEN='$(NAME)' $(PY) -m pytest -k golden tests/contracts
 
 clean: ## remove .venv, caches and runs/demo (no other run)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis runs/demo

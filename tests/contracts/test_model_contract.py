@@ -80,10 +80,10 @@ def test_gradient_reaches_every_trainable_variable_and_a_step_lowers_the_loss(mo
             variable.assign_sub(0.01 * gradient)
         return loss, [tf.reduce_max(tf.abs(gradient)) for gradient in gradients]
 
-    losses, largest = [], None
+    losses, largest = [], []
     for _ in range(4):
         loss, largest_now = step()
-        largest = largest_now if largest is None else largest
+        largest = largest or largest_now
         losses.append(float(loss))
     # A kernel in front of batch norm has no gradient only if its own outputs are constant, which noise forbids.
     dead = [v.name for v, g in zip(variables, largest, strict=True) if float(g) == 0]

@@ -105,7 +105,8 @@ def test_rotation_keeps_one_for_good_every_n_hours(tmp_path):
     for number in range(8):
         (path,) = save_steps(tmp_path, [number])
         first = first or start
-        os.utime(f'{path}.index', (start + 1800 * number,) * 2)
+        saved = start + 1800 * number
+        os.utime(f'{path}.index', (saved, saved))
         if number == 0:
             state = Path(tmp_path / 'checkpoint')
             state.write_text(f'{state.read_text().split("last_preserved")[0]}last_preserved_timestamp: {start}\n')

@@ -56,6 +56,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path):
     newest = checkpoints.latest(tmp_path)
     assert newest
     step = checkpoints.step_of(newest)
+    assert step is not None
     checkpoints.read(newest).verify()
     last = step + 10
     code, errors = finish(start(tmp_path, f'train_config {{ num_steps: {last} log_every_n_steps: 5 }}'))

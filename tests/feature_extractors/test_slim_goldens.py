@@ -116,13 +116,14 @@ def test_values_are_those_of_the_bundled_net(name: str):
         variable.assign(_random_weight(rng, variable))
     image = rng.normal(size=(1, 224, 224, 3)).astype(np.float32)
     ours = tf.function(call, autograph=False)(tf.constant(image))
+    weights = {variable_name: variable.numpy() for variable_name, variable in store._vars.items()}
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         points = bundled_net(module, function, tf.constant(image))
         session.run(tf.compat.v1.global_variables_initializer())
         for variable in tf.compat.v1.global_variables():
-            if variable.op.name in store._vars:
-                variable.load(store._vars[variable.op.name].numpy(), session)
+            if variable.op.name in weights:
+                variable.load(weights[variable.op.name], session)
         if name == 'resnet_v2_50':
             points['c5'] = session.graph.get_tensor_by_name('resnet_v2_50/postnorm/Relu:0')
         theirs = session.run({**{f: points[point] for f, point in _VALUES[name].items()}, **_last(points)})

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from builders import config_ranges as tables
+from builders import pairs
 from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
 from protos.pipeline_pb2 import PipelineConfig
@@ -37,6 +38,7 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *(f'{block}: not set{_what_to_set(config, block)}' for block in _missing_blocks(config, purpose)),
         *message_problems(config),
         *_class_problems(config, purpose),
+        *_network_problems(config),
         *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
     ]
 
@@ -118,6 +120,23 @@ def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str
             f'eval_config.ignore_label: got {config.eval_config.ignore_label}, but {path}.loss.ignore_label is '
             f'{ignore_label}; make them equal'
         )
+
+
+def _network_problems(config: PipelineConfig) -> Iterator[str]:
+    """Does the extractor suit the architecture, and is there one kind of normalisation?"""
+    kind = config.model.WhichOneof('model')
+    if kind is None:
+        return
+    model, path = getattr(config.model, kind), f'model.{kind}'
+    extractor = model.feature_extractor
+    if len(extractor.channel_mean) not in (0, 3):
+        yield (
+            f'{path}.feature_extractor.channel_mean: got {len(extractor.channel_mean)} numbers; write three, for red, '
+            'green and blue, or none'
+        )
+    if model.hyperparams.HasField('batch_norm') and model.hyperparams.HasField('group_norm'):
+        yield f'{path}.hyperparams: batch_norm and group_norm are both set; keep one'
+    yield from pairs.problems(kind, model, path)
 
 
 def _training_problems(train: TrainConfig) -> Iterator[str]:

@@ -6,6 +6,7 @@ These are the ranges that the comments in `protos/*.proto` state. Relations betw
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
@@ -35,6 +36,17 @@ class Range:
         return self.high is None or not (value > self.high or (self.below_high and value == self.high))
 
 
+@dataclass(frozen=True)
+class Values:
+    """A few numbers; `text` is how they are called in an error."""
+
+    text: str
+    values: tuple[float, ...]
+
+    def __contains__(self, value: float) -> bool:
+        return value in self.values
+
+
 FINITE = Range('a finite number')
 COUNT = Range('1 or more', low=1)
 NOT_NEGATIVE = Range('0 or more', low=0)
@@ -43,6 +55,7 @@ FRACTION = Range('above 0, up to 1', low=0, high=1, above_low=True)
 SHARE = Range('0..1', low=0, high=1)
 BELOW_ONE = Range('from 0 to below 1', low=0, high=1, below_high=True)
 CLASSES = Range('1..254', low=1, high=254)
+STRIDE = Values('8, 16 or 32', (8, 16, 32))
 BYTE = Range('0..255', low=0, high=255)
 
 _SIZE = {'height': COUNT, 'width': COUNT}
@@ -51,7 +64,7 @@ SCALE = Range('above 0, up to 4', low=0, high=4, above_low=True)
 _MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT, 'input_scale': SCALE}
 _MOMENTS = {'beta_1': BELOW_ONE, 'beta_2': BELOW_ONE, 'epsilon': POSITIVE}
 
-RANGES: dict[str, dict[str, Range]] = {
+RANGES: dict[str, Mapping[str, Range | Values]] = {
     'PSPNet': {**_MODEL, 'auxiliary_loss_weight': NOT_NEGATIVE},
     'ICNet': {
         **_MODEL,
@@ -59,12 +72,21 @@ RANGES: dict[str, dict[str, Range]] = {
         'second_branch_loss_weight': NOT_NEGATIVE,
         'first_branch_loss_weight': NOT_NEGATIVE,
     },
+    'FCN': {
+        'num_classes': CLASSES,
+        'filter_scale': FRACTION,
+        'stride': STRIDE,
+        'dropout_keep_prob': FRACTION,
+        'input_scale': SCALE,
+    },
+    'PSPNetICNetFeatureExtractor': {'output_stride': STRIDE, 'channel_mean': FINITE, 'channel_scale': POSITIVE},
     'Loss': {'ignore_label': BYTE},
     'SoftmaxClassificationLoss': {'class_weight': NOT_NEGATIVE, 'label_smoothing': BELOW_ONE},
     'L1Regularizer': {'weight': NOT_NEGATIVE},
     'L2Regularizer': {'weight': NOT_NEGATIVE},
     'TruncatedNormalInitializer': {'mean': FINITE, 'stddev': POSITIVE},
     'VarianceScalingInitializer': {'factor': POSITIVE},
+    'GroupNorm': {'groups': COUNT, 'epsilon': POSITIVE},
     'BatchNorm': {'decay': SHARE, 'epsilon': POSITIVE},
     'TrainConfig': {
         'batch_size': COUNT,
@@ -116,6 +138,7 @@ RANGES: dict[str, dict[str, Range]] = {
 REQUIRED: dict[str, tuple[str, ...]] = {
     'PSPNet': ('num_classes', 'feature_extractor', 'pooling_factors'),
     'ICNet': ('num_classes', 'feature_extractor', 'pooling_factors'),
+    'FCN': ('num_classes', 'feature_extractor'),
     'PSPNetICNetFeatureExtractor': ('type',),
     'TrainConfig': ('optimizer',),
     'MomentumOptimizer': ('learning_rate',),

@@ -13,13 +13,16 @@ from third_party import slim
 
 
 def build(config: hyperparams_pb2.Hyperparams) -> layers.Hyperparams:
-    """Initialiser, regulariser and batch norm for a whole model; an absent block means the schema's defaults."""
-    norm = config.batch_norm
+    """Initialiser, regulariser and normalisation for a whole model; an absent block means the schema's defaults."""
+    norm, groups = config.batch_norm, config.group_norm
     return layers.Hyperparams(
         initializer=_build_initializer(config.initializer),
         regularizer=_build_regularizer(config.regularizer),
         batch_norm=layers.BatchNorm(
             decay=norm.decay, center=norm.center, scale=norm.scale, epsilon=norm.epsilon, train=norm.train
+        ),
+        group_norm=(
+            layers.GroupNorm(groups=groups.groups, epsilon=groups.epsilon) if config.HasField('group_norm') else None
         ),
     )
 

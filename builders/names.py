@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-FEATURE_EXTRACTORS = ('dilated_resnet50', 'dilated_mobilenet')
+FEATURE_EXTRACTORS = (
+    *('dilated_resnet50', 'dilated_mobilenet'),
+    *('resnet_v1_18', 'resnet_v1_34', 'resnet_v1_50', 'resnet_v1_101', 'resnet_v1_152', 'resnet_v2_50'),
+    *('vgg16', 'vgg16_fc', 'inception_v1', 'mobilenet_v1', 'mobilenet_v2'),
+)
 
 FINE_TUNE_TYPES = ('classification', 'segmentation', 'segmentation-finetune')
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,23 @@ class BatchNorm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupNorm:
+    """Group normalisation settings (Wu and He, arXiv:1803.08494).
+
+    Attributes:
+      groups: groups of channels, 1 or more; a layer whose width is no multiple of it has their greatest common divisor.
+      epsilon: added to the variance.
+    """
+
+    groups: int = 32
+    epsilon: float = 1e-5
+
+    def __post_init__(self):
+        if self.groups < 1:
+            raise ValueError(f'groups must be 1 or more, got {self.groups}')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparams:
     """What every convolution of a model shares.
 
@@ -45,36 +63,81 @@ class Hyperparams:
       regularizer: kernel -> scalar loss, or None. Applied to convolution kernels only; not to depthwise kernels
         (Howard et al., arXiv:1704.04861, section 3.2: little or no decay there), biases or batch norm.
       batch_norm: batch normalisation settings.
+      group_norm: replaces batch norm where it is not None.
     """
 
     initializer: Any
     regularizer: Callable[[tf.Tensor], tf.Tensor] | None = None
     batch_norm: BatchNorm = BatchNorm()
+    group_norm: GroupNorm | None = None
+
+
+@slim.add_arg_scope
+def group_norm(
+    inputs: tf.Tensor,
+    groups: int = 32,
+    epsilon: float = 1e-5,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    scope: str = 'GroupNorm',
+) -> tf.Tensor:
+    """[B, H, W, C] with mean 0 and variance 1 over each image's H, W and group of channels, times gamma plus beta.
+
+    Arguments are those of slim's normalisers, so that it can be a `normalizer_fn`; see `GroupNorm`.
+    """
+    channels = inputs.shape[-1]
+    num_groups = math.gcd(groups, channels)
+    height, width = spatial_size(inputs)
+    with tf.compat.v1.variable_scope(scope):
+        beta = tf.compat.v1.get_variable('beta', [channels], initializer=tf.compat.v1.zeros_initializer())
+        gamma = tf.compat.v1.get_variable('gamma', [channels], initializer=tf.compat.v1.ones_initializer())
+    grouped = tf.reshape(inputs, tf.stack([-1, height, width, num_groups, channels // num_groups]))
+    mean, variance = tf.nn.moments(grouped, axes=[1, 2, 4], keepdims=True)
+    normal = (grouped - mean) * tf.math.rsqrt(variance + epsilon)
+    outputs = tf.reshape(normal, tf.stack([-1, height, width, channels])) * gamma + beta
+    outputs = tf.ensure_shape(outputs, inputs.shape)
+    return outputs if activation_fn is None else activation_fn(outputs)
+
+
+@slim.add_arg_scope
+def normalize(
+    inputs: tf.Tensor,
+    normalizer_fn: Callable[..., tf.Tensor] = slim.batch_norm,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    scope: str = 'BatchNorm',
+) -> tf.Tensor:
+    """The model's normalisation as a layer of its own, for networks that normalise in front of their convolutions."""
+    return normalizer_fn(inputs, activation_fn=activation_fn, scope=scope)
 
 
 @contextlib.contextmanager
 def layer_scope(hyperparams: Hyperparams, *, is_training: bool) -> Iterator[None]:
-    """The scope in which convolutions carry `hyperparams`, batch norm and ReLU6 (the heads' activation).
+    """The scope in which convolutions carry `hyperparams`, normalisation and ReLU6 (the heads' activation).
 
     Batch-norm settings sit on `slim.batch_norm` itself, not in `normalizer_params`, so that an inner scope can switch
     them: a frozen backbone, or the second run of a recomputed segment.
     """
-    norm = hyperparams.batch_norm
+    norm, groups = hyperparams.batch_norm, hyperparams.group_norm
+    normalizer = slim.batch_norm if groups is None else group_norm
     convolutions = [slim.conv2d, slim.separable_conv2d, slim.conv2d_transpose]
     with slim.arg_scope(
         convolutions,
         weights_initializer=hyperparams.initializer,
         activation_fn=tf.nn.relu6,
-        normalizer_fn=slim.batch_norm,
+        normalizer_fn=normalizer,
     ):
-        with slim.arg_scope(
-            [slim.batch_norm],
-            decay=norm.decay,
-            center=norm.center,
-            scale=norm.scale,
-            epsilon=norm.epsilon,
-            is_training=is_training and norm.train,
-            updates_collections=None,
+        with (
+            slim.arg_scope([normalize], normalizer_fn=normalizer),
+            slim.arg_scope([group_norm], **({} if groups is None else dataclasses.asdict(groups))),
+            slim.arg_scope([slim.dropout], is_training=is_training),
+            slim.arg_scope(
+                [slim.batch_norm],
+                decay=norm.decay,
+                center=norm.center,
+                scale=norm.scale,
+                epsilon=norm.epsilon,
+                is_training=is_training and norm.train,
+                updates_collections=None,
+            ),
         ):
             yield
 
@@ -135,6 +198,34 @@ def rescale(features: tf.Tensor, factor: float) -> tf.Tensor:
 
     height, width = spatial_size(features)
     return resize_bilinear(features, (scaled(height), scaled(width)))
+
+
+def max_pool(features: tf.Tensor, size: int, *, stride: int, rate: int = 1) -> tf.Tensor:
+    """Padded maximum over `size` x `size` pixels that lie `rate` apart: [B, ceil(H / stride), ceil(W / stride), C].
+
+    With `rate` above 1 the stride must be 1 and features 0 or more, as behind a ReLU. Then it is what a strided pooling
+    turns into when its stride becomes dilation: at sizes 2k + 1, every second pixel is the strided result.
+    """
+    if rate == 1:
+        return tf.nn.max_pool2d(features, size, stride, 'SAME')
+    if stride != 1:
+        raise ValueError(f'max_pool: a dilated pooling has stride 1, got {stride}')
+    return _spread_maximum(_spread_maximum(features, size, rate, axis=1), size, rate, axis=2)
+
+
+def _spread_maximum(features: tf.Tensor, size: int, rate: int, *, axis: int) -> tf.Tensor:
+    before = (size - 1) // 2 * rate
+    paddings = [[0, 0] for _ in range(4)]
+    paddings[axis] = [before, (size - 1) * rate - before]
+    padded = tf.pad(features, paddings)
+    lengths: list[Any] = [-1, -1, -1, -1]
+    lengths[axis] = spatial_size(features)[axis - 1]
+    starts = [[k * rate if i == axis else 0 for i in range(4)] for k in range(size)]
+    pooled = tf.slice(padded, starts[0], lengths)
+    for start in starts[1:]:
+        pooled = tf.maximum(pooled, tf.slice(padded, start, lengths))
+    pooled.set_shape(features.shape)  # a slice of free length forgets the others too
+    return pooled
 
 
 def average_pool_grid(features: tf.Tensor, pooling_factor: float) -> tf.Tensor:

@@ -14,6 +14,8 @@ from core.model import LossTerm, SegmentationModel
 from meta_architectures.pspnet import check_pooling_factors, numbered
 from third_party import slim
 
+HALVED_STRIDE = 8  # behind this stride the backbone halves its features: 1/16 of the image becomes 1/32
+
 _FIRST_AUXILIARY = 'first_auxiliary_logits'
 _SECOND_AUXILIARY = 'second_auxiliary_logits'
 _SINGLE_BRANCH_AUXILIARY = 'single_branch_auxiliary_logits'
@@ -33,6 +35,8 @@ class BranchWeights:
 
 class ICNet(SegmentationModel):
     """The backbone sees the image at half, later a quarter of its size; a light branch sees all of it.
+
+    The branches meet at strides, whatever the extractor: its last feature of stride 8 is 1/16 of the image, c5 is 1/32.
 
     Args:
       pooling_factors: levels of the fast pyramid pooling module; factor n pools an n x n grid.
@@ -58,8 +62,12 @@ class ICNet(SegmentationModel):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if self.feature_extractor.halve_after_c3 == pretrain_single_branch_mode:
-            raise ValueError('the extractor halves its features after c3 exactly when all branches are built')
+        wanted = None if pretrain_single_branch_mode else HALVED_STRIDE
+        if self.feature_extractor.halve_at_stride != wanted or self.feature_extractor.output_stride != HALVED_STRIDE:
+            raise ValueError(
+                f'ICNet needs an extractor of output stride {HALVED_STRIDE} with halve_at_stride {wanted}, got '
+                f'{self.feature_extractor.output_stride} with {self.feature_extractor.halve_at_stride}'
+            )
         self._pooling_factors = check_pooling_factors(pooling_factors)
         self._use_auxiliary_loss = use_auxiliary_loss
         self._single_branch = pretrain_single_branch_mode
@@ -103,7 +111,8 @@ class ICNet(SegmentationModel):
             auxiliary[_SINGLE_BRANCH_AUXILIARY] = (features['c4'], 'AuxPredictions', 'Conv')
         else:
             fine = self._high_resolution_branch(images)
-            fused, coarse_up = self._cascade_feature_fusion(coarse, features['c3'], number=0)
+            middle = features[self.feature_extractor.deepest(HALVED_STRIDE)]
+            fused, coarse_up = self._cascade_feature_fusion(coarse, middle, number=0)
             fused, middle_up = self._cascade_feature_fusion(fused, fine, number=1)
             auxiliary[_FIRST_AUXILIARY] = (coarse_up, None, 'AuxOutput')
             auxiliary[_SECOND_AUXILIARY] = (middle_up, None, 'AuxOutput_1')

@@ -13,17 +13,18 @@ from core.model import LossTerm, SegmentationModel
 from third_party import slim
 
 _AUXILIARY = 'auxiliary_logits'
-_STRIDE = 8
 
 
 class PSPNet(SegmentationModel):
-    """Features at stride 8, pyramid pooling, classifier; an auxiliary head on `c4` while training.
+    """Features at the extractor's output stride, pyramid pooling, classifier; an auxiliary head on `c4` while training.
+
+    The paper's output stride is 8.
 
     Args:
       pooling_factors: the pyramid's levels; factor n pools an n x n grid. [1, 2, 3, 6] in the paper.
       use_auxiliary_loss: train the auxiliary head (section 3.3 of the paper).
       auxiliary_loss_weight: its weight, 0.4 in the paper.
-      upsample_logits: score the losses at the image's size instead of a label map reduced to stride 8.
+      upsample_logits: score the losses at the image's size instead of a label map reduced to that stride.
       filter_scale: width of the module's last convolution; the backbone has its own.
       kwargs: see `SegmentationModel`.
     """
@@ -42,7 +43,7 @@ class PSPNet(SegmentationModel):
         self._pooling_factors = check_pooling_factors(pooling_factors)
         self._use_auxiliary_loss = use_auxiliary_loss
         self._filter_scale = filter_scale
-        factor = _STRIDE if upsample_logits else 1
+        factor = self.feature_extractor.output_stride if upsample_logits else 1
         self._loss_terms = [LossTerm(name='loss', head=LOGITS, weight=1.0, upsample_factor=factor)]
         if use_auxiliary_loss:
             self._loss_terms.append(

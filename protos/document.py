@@ -12,7 +12,7 @@ TARGET = FOLDER.parent / 'docs' / 'config_fields.md'
 
 # Order of reading: the root first, then what it is made of.
 _FILES = (
-    *('pipeline', 'model', 'pspnet', 'icnet', 'losses', 'hyperparams'),
+    *('pipeline', 'model', 'pspnet', 'icnet', 'fcn', 'losses', 'hyperparams'),
     *('train', 'optimizer', 'preprocessor', 'input_reader', 'eval', 'compressor'),
 )
 _BLOCK = re.compile(r'\s*(message|enum|oneof) (\w+) \{(\})?')

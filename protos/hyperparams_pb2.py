@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protos/hyperparams.proto\x12!fast_semantic_segmentation.protos\"\xd9\x01\n\x0bHyperparams\x12\x43\n\x0bregularizer\x18\x01 \x01(\x0b\x32..fast_semantic_segmentation.protos.Regularizer\x12\x43\n\x0binitializer\x18\x02 \x01(\x0b\x32..fast_semantic_segmentation.protos.Initializer\x12@\n\nbatch_norm\x18\x03 \x01(\x0b\x32,.fast_semantic_segmentation.protos.BatchNorm\"\xba\x01\n\x0bRegularizer\x12J\n\x0el1_regularizer\x18\x01 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.L1RegularizerH\x00\x12J\n\x0el2_regularizer\x18\x02 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.L2RegularizerH\x00\x42\x13\n\x11regularizer_oneof\"\"\n\rL1Regularizer\x12\x11\n\x06weight\x18\x01 \x01(\x02:\x01\x31\"\"\n\rL2Regularizer\x12\x11\n\x06weight\x18\x01 \x01(\x02:\x01\x31\"\xf0\x01\n\x0bInitializer\x12\x65\n\x1ctruncated_normal_initializer\x18\x01 \x01(\x0b\x32=.fast_semantic_segmentation.protos.TruncatedNormalInitializerH\x00\x12\x65\n\x1cvariance_scaling_initializer\x18\x02 \x01(\x0b\x32=.fast_semantic_segmentation.protos.VarianceScalingInitializerH\x00\x42\x13\n\x11initializer_oneof\"@\n\x1aTruncatedNormalInitializer\x12\x0f\n\x04mean\x18\x01 \x01(\x02:\x01\x30\x12\x11\n\x06stddev\x18\x02 \x01(\x02:\x01\x31\"\xcf\x01\n\x1aVarianceScalingInitializer\x12\x11\n\x06\x66\x61\x63tor\x18\x01 \x01(\x02:\x01\x32\x12\x16\n\x07uniform\x18\x02 \x01(\x08:\x05\x66\x61lse\x12X\n\x04mode\x18\x03 \x01(\x0e\x32\x42.fast_semantic_segmentation.protos.VarianceScalingInitializer.Mode:\x06\x46\x41N_IN\",\n\x04Mode\x12\n\n\x06\x46\x41N_IN\x10\x00\x12\x0b\n\x07\x46\x41N_OUT\x10\x01\x12\x0b\n\x07\x46\x41N_AVG\x10\x02\"z\n\tBatchNorm\x12\x15\n\x05\x64\x65\x63\x61y\x18\x01 \x01(\x02:\x06\x30.9997\x12\x14\n\x06\x63\x65nter\x18\x02 \x01(\x08:\x04true\x12\x13\n\x05scale\x18\x03 \x01(\x08:\x04true\x12\x16\n\x07\x65psilon\x18\x04 \x01(\x02:\x05\x31\x65-05\x12\x13\n\x05train\x18\x05 \x01(\x08:\x04true')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18protos/hyperparams.proto\x12!fast_semantic_segmentation.protos\"\x9b\x02\n\x0bHyperparams\x12\x43\n\x0bregularizer\x18\x01 \x01(\x0b\x32..fast_semantic_segmentation.protos.Regularizer\x12\x43\n\x0binitializer\x18\x02 \x01(\x0b\x32..fast_semantic_segmentation.protos.Initializer\x12@\n\nbatch_norm\x18\x03 \x01(\x0b\x32,.fast_semantic_segmentation.protos.BatchNorm\x12@\n\ngroup_norm\x18\x14 \x01(\x0b\x32,.fast_semantic_segmentation.protos.GroupNorm\"\xba\x01\n\x0bRegularizer\x12J\n\x0el1_regularizer\x18\x01 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.L1RegularizerH\x00\x12J\n\x0el2_regularizer\x18\x02 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.L2RegularizerH\x00\x42\x13\n\x11regularizer_oneof\"\"\n\rL1Regularizer\x12\x11\n\x06weight\x18\x01 \x01(\x02:\x01\x31\"\"\n\rL2Regularizer\x12\x11\n\x06weight\x18\x01 \x01(\x02:\x01\x31\"\xf0\x01\n\x0bInitializer\x12\x65\n\x1ctruncated_normal_initializer\x18\x01 \x01(\x0b\x32=.fast_semantic_segmentation.protos.TruncatedNormalInitializerH\x00\x12\x65\n\x1cvariance_scaling_initializer\x18\x02 \x01(\x0b\x32=.fast_semantic_segmentation.protos.VarianceScalingInitializerH\x00\x42\x13\n\x11initializer_oneof\"@\n\x1aTruncatedNormalInitializer\x12\x0f\n\x04mean\x18\x01 \x01(\x02:\x01\x30\x12\x11\n\x06stddev\x18\x02 \x01(\x02:\x01\x31\"\xcf\x01\n\x1aVarianceScalingInitializer\x12\x11\n\x06\x66\x61\x63tor\x18\x01 \x01(\x02:\x01\x32\x12\x16\n\x07uniform\x18\x02 \x01(\x08:\x05\x66\x61lse\x12X\n\x04mode\x18\x03 \x01(\x0e\x32\x42.fast_semantic_segmentation.protos.VarianceScalingInitializer.Mode:\x06\x46\x41N_IN\",\n\x04Mode\x12\n\n\x06\x46\x41N_IN\x10\x00\x12\x0b\n\x07\x46\x41N_OUT\x10\x01\x12\x0b\n\x07\x46\x41N_AVG\x10\x02\"z\n\tBatchNorm\x12\x15\n\x05\x64\x65\x63\x61y\x18\x01 \x01(\x02:\x06\x30.9997\x12\x14\n\x06\x63\x65nter\x18\x02 \x01(\x08:\x04true\x12\x13\n\x05scale\x18\x03 \x01(\x08:\x04true\x12\x16\n\x07\x65psilon\x18\x04 \x01(\x02:\x05\x31\x65-05\x12\x13\n\x05train\x18\x05 \x01(\x08:\x04true\"7\n\tGroupNorm\x12\x12\n\x06groups\x18\x01 \x01(\x05:\x02\x33\x32\x12\x16\n\x07\x65psilon\x18\x02 \x01(\x02:\x05\x31\x65-05')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,21 +32,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.hyperparams_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HYPERPARAMS']._serialized_start=64
-  _globals['_HYPERPARAMS']._serialized_end=281
-  _globals['_REGULARIZER']._serialized_start=284
-  _globals['_REGULARIZER']._serialized_end=470
-  _globals['_L1REGULARIZER']._serialized_start=472
-  _globals['_L1REGULARIZER']._serialized_end=506
-  _globals['_L2REGULARIZER']._serialized_start=508
-  _globals['_L2REGULARIZER']._serialized_end=542
-  _globals['_INITIALIZER']._serialized_start=545
-  _globals['_INITIALIZER']._serialized_end=785
-  _globals['_TRUNCATEDNORMALINITIALIZER']._serialized_start=787
-  _globals['_TRUNCATEDNORMALINITIALIZER']._serialized_end=851
-  _globals['_VARIANCESCALINGINITIALIZER']._serialized_start=854
-  _globals['_VARIANCESCALINGINITIALIZER']._serialized_end=1061
-  _globals['_VARIANCESCALINGINITIALIZER_MODE']._serialized_start=1017
-  _globals['_VARIANCESCALINGINITIALIZER_MODE']._serialized_end=1061
-  _globals['_BATCHNORM']._serialized_start=1063
-  _globals['_BATCHNORM']._serialized_end=1185
+  _globals['_HYPERPARAMS']._serialized_end=347
+  _globals['_REGULARIZER']._serialized_start=350
+  _globals['_REGULARIZER']._serialized_end=536
+  _globals['_L1REGULARIZER']._serialized_start=538
+  _globals['_L1REGULARIZER']._serialized_end=572
+  _globals['_L2REGULARIZER']._serialized_start=574
+  _globals['_L2REGULARIZER']._serialized_end=608
+  _globals['_INITIALIZER']._serialized_start=611
+  _globals['_INITIALIZER']._serialized_end=851
+  _globals['_TRUNCATEDNORMALINITIALIZER']._serialized_start=853
+  _globals['_TRUNCATEDNORMALINITIALIZER']._serialized_end=917
+  _globals['_VARIANCESCALINGINITIALIZER']._serialized_start=920
+  _globals['_VARIANCESCALINGINITIALIZER']._serialized_end=1127
+  _globals['_VARIANCESCALINGINITIALIZER_MODE']._serialized_start=1083
+  _globals['_VARIANCESCALINGINITIALIZER_MODE']._serialized_end=1127
+  _globals['_BATCHNORM']._serialized_start=1129
+  _globals['_BATCHNORM']._serialized_end=1251
+  _globals['_GROUPNORM']._serialized_start=1253
+  _globals['_GROUPNORM']._serialized_end=1308
 # @@protoc_insertion_point(module_scope)

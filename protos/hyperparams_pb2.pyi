@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Hyperparams(_message.Message):
-    __slots__ = ("regularizer", "initializer", "batch_norm")
+    __slots__ = ("regularizer", "initializer", "batch_norm", "group_norm")
     REGULARIZER_FIELD_NUMBER: _ClassVar[int]
     INITIALIZER_FIELD_NUMBER: _ClassVar[int]
     BATCH_NORM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_NORM_FIELD_NUMBER: _ClassVar[int]
     regularizer: Regularizer
     initializer: Initializer
     batch_norm: BatchNorm
-    def __init__(self, regularizer: _Optional[_Union[Regularizer, _Mapping]] = ..., initializer: _Optional[_Union[Initializer, _Mapping]] = ..., batch_norm: _Optional[_Union[BatchNorm, _Mapping]] = ...) -> None: ...
+    group_norm: GroupNorm
+    def __init__(self, regularizer: _Optional[_Union[Regularizer, _Mapping]] = ..., initializer: _Optional[_Union[Initializer, _Mapping]] = ..., batch_norm: _Optional[_Union[BatchNorm, _Mapping]] = ..., group_norm: _Optional[_Union[GroupNorm, _Mapping]] = ...) -> None: ...
 
 class Regularizer(_message.Message):
     __slots__ = ("l1_regularizer", "l2_regularizer")
@@ -83,3 +85,11 @@ class BatchNorm(_message.Message):
     epsilon: float
     train: bool
     def __init__(self, decay: _Optional[float] = ..., center: _Optional[bool] = ..., scale: _Optional[bool] = ..., epsilon: _Optional[float] = ..., train: _Optional[bool] = ...) -> None: ...
+
+class GroupNorm(_message.Message):
+    __slots__ = ("groups", "epsilon")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    groups: int
+    epsilon: float
+    def __init__(self, groups: _Optional[int] = ..., epsilon: _Optional[float] = ...) -> None: ...

@@ -1,3 +1,4 @@
+from protos import fcn_pb2 as _fcn_pb2
 from protos import icnet_pb2 as _icnet_pb2
 from protos import pspnet_pb2 as _pspnet_pb2
 from google.protobuf import descriptor as _descriptor
@@ -8,9 +9,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FastSegmentationModel(_message.Message):
-    __slots__ = ("pspnet", "icnet")
+    __slots__ = ("pspnet", "icnet", "fcn")
     PSPNET_FIELD_NUMBER: _ClassVar[int]
     ICNET_FIELD_NUMBER: _ClassVar[int]
+    FCN_FIELD_NUMBER: _ClassVar[int]
     pspnet: _pspnet_pb2.PSPNet
     icnet: _icnet_pb2.ICNet
-    def __init__(self, pspnet: _Optional[_Union[_pspnet_pb2.PSPNet, _Mapping]] = ..., icnet: _Optional[_Union[_icnet_pb2.ICNet, _Mapping]] = ...) -> None: ...
+    fcn: _fcn_pb2.FCN
+    def __init__(self, pspnet: _Optional[_Union[_pspnet_pb2.PSPNet, _Mapping]] = ..., icnet: _Optional[_Union[_icnet_pb2.ICNet, _Mapping]] = ..., fcn: _Optional[_Union[_fcn_pb2.FCN, _Mapping]] = ...) -> None: ...

@@ -12,9 +12,11 @@ out again on the next call.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
+from types import ModuleType
 
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
@@ -64,11 +66,19 @@ max_pool2d = _slim.max_pool2d
 separable_conv2d = _slim.separable_conv2d
 variance_scaling_initializer = _slim.variance_scaling_initializer
 
+
+def bundled_nets() -> dict[str, ModuleType]:
+    """tf-slim's own definitions by module name: what the extractors are compared with."""
+    names = ('inception_v1', 'resnet_v1', 'resnet_v2', 'vgg')
+    return {name: importlib.import_module(f'tf_slim.nets.{name}') for name in names}
+
+
 __all__ = [
     'VariableStore',
     'add_arg_scope',
     'arg_scope',
     'batch_norm',
+    'bundled_nets',
     'conv2d',
     'conv2d_transpose',
     'dropout',

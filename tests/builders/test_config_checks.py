@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 
 from builders import config_checks, config_overrides, config_ranges
+from builders.names import FEATURE_EXTRACTORS
 from protos.compressor_pb2 import CommpressionConfig
 from protos.pipeline_pb2 import PipelineConfig
 
@@ -41,11 +42,11 @@ def test_a_good_config_has_no_problems(config_text, purpose):
 @pytest.mark.parametrize(
     ('purpose', 'expected'),
     [
-        (None, ['model: not set; choose pspnet or icnet']),
+        (None, ['model: not set; choose pspnet, icnet or fcn']),
         (
             'train',
             [
-                'model: not set; choose pspnet or icnet',
+                'model: not set; choose pspnet, icnet or fcn',
                 'train_config: not set; write train_config { ... }',
                 'train_input_reader: not set; write train_input_reader { ... }',
             ],
@@ -53,12 +54,12 @@ def test_a_good_config_has_no_problems(config_text, purpose):
         (
             'eval',
             [
-                'model: not set; choose pspnet or icnet',
+                'model: not set; choose pspnet, icnet or fcn',
                 'eval_input_reader: not set; write eval_input_reader { ... }',
             ],
         ),
-        ('export', ['model: not set; choose pspnet or icnet']),
-        ('predict', ['model: not set; choose pspnet or icnet']),
+        ('export', ['model: not set; choose pspnet, icnet or fcn']),
+        ('predict', ['model: not set; choose pspnet, icnet or fcn']),
     ],
 )
 def test_the_purpose_decides_which_blocks_must_be_there(purpose, expected):
@@ -67,7 +68,7 @@ def test_the_purpose_decides_which_blocks_must_be_there(purpose, expected):
 
 # overrides of the good config -> the one problem they make
 CASES: dict[str, tuple[list[str], str]] = {
-    'no architecture': (['model={}'], 'model: not set; choose pspnet or icnet'),
+    'no architecture': (['model={}'], 'model: not set; choose pspnet, icnet or fcn'),
     'no optimizer': (
         ['train_config.optimizer={}'],
         'train_config.optimizer: not set; choose momentum_optimizer, adam_optimizer or adamw_optimizer',
@@ -96,11 +97,11 @@ CASES: dict[str, tuple[list[str], str]] = {
     'extractor': (
         ['model.icnet.feature_extractor.type=dialted_mobilenet'],
         "model.icnet.feature_extractor.type: got 'dialted_mobilenet', did you mean 'dilated_mobilenet'? "
-        "choose from ['dilated_resnet50', 'dilated_mobilenet']",
+        f'choose from {list(FEATURE_EXTRACTORS)}',
     ),
     'no extractor': (
         ['model.icnet.feature_extractor.type='],
-        "model.icnet.feature_extractor.type: not set; choose from ['dilated_resnet50', 'dilated_mobilenet']",
+        f'model.icnet.feature_extractor.type: not set; choose from {list(FEATURE_EXTRACTORS)}',
     ),
     'no classes': (['model.icnet.num_classes=0'], 'model.icnet.num_classes: got 0, choose 1..254'),
     'too many classes': (['model.icnet.num_classes=255'], 'model.icnet.num_classes: got 255, choose 1..254'),

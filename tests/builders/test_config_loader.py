@@ -75,7 +75,7 @@ def test_windows_files_are_read(config_path):
 
 def test_empty_file(config_path):
     config_path.write_text('')
-    with pytest.raises(ConfigError, match=r'^model: not set; choose pspnet or icnet$'):
+    with pytest.raises(ConfigError, match=r'^model: not set; choose pspnet, icnet or fcn$'):
         config_loader.load(str(config_path))
 
 

@@ -30,7 +30,7 @@ def test_an_unknown_extractor_is_named_with_its_field():
 
 
 def test_no_architecture():
-    with pytest.raises(ConfigError, match='model: not set; choose icnet or pspnet'):
+    with pytest.raises(ConfigError, match='model: not set; choose fcn, icnet or pspnet'):
         model_builder.build(model_pb2.FastSegmentationModel())
 
 

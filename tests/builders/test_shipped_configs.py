@@ -12,6 +12,7 @@ from builders import config_loader
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / 'configs').glob('*.config'))
+SMOKE = sorted((ROOT / 'configs' / 'smoke').glob('*.config'))
 EXTRACTORS = {'resnet50': 'dilated_resnet50', 'mobilenet': 'dilated_mobilenet'}
 NAME = re.compile(r'(?P<architecture>[a-z]+)_(?P<width>[\d.]+)_(?P<crop>\d+(x\d+)?)_(?P<extractor>[a-z0-9]+)_[a-z]+$')
 
@@ -20,7 +21,7 @@ def test_there_are_some():
     assert len(CONFIGS) >= 5
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS + SMOKE, ids=lambda path: path.stem)
 def test_loads_for_every_purpose(path):
     for purpose in ('train', 'eval', 'export', 'predict'):
         config_loader.load(str(path), purpose=purpose)
@@ -43,7 +44,7 @@ def test_name_says_what_it_is(path):
     assert path.read_text().startswith('# ')
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS + SMOKE, ids=lambda path: path.stem)
 def test_label_map_has_as_many_classes(path):
     config = config_loader.load(str(path))
     model = getattr(config.model, config.model.WhichOneof('model') or '')
@@ -51,3 +52,15 @@ def test_label_map_has_as_many_classes(path):
         label_map = ROOT / reader.label_map_path
         if reader.label_map_path.startswith('configs/'):
             assert len(json.loads(label_map.read_text())['classes']) == model.num_classes
+
+
+@pytest.mark.parametrize('path', SMOKE, ids=lambda path: path.stem)
+def test_smoke_configs_are_short_and_show_their_command(path):
+    config = config_loader.load(str(path), purpose='train')
+    assert config.train_config.num_steps == 20
+    assert f'--config_path configs/smoke/{path.name}' in path.read_text()
+
+
+def test_every_architecture_has_a_smoke_config():
+    built = {config_loader.load(str(path)).model.WhichOneof('model') for path in SMOKE}
+    assert built == {'fcn', 'icnet', 'pspnet'}

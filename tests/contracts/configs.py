@@ -27,15 +27,17 @@ def model_config(
     filter_scale: float = 0.25,
     loss: str = 'use_auxiliary_loss: true',
     extra: str = '',
+    extractor_extra: str = '',
     hyperparams: str = HYPERPARAMS,
 ) -> model_pb2.FastSegmentationModel:
-    """A model message; `loss` and `extra` are text put into the loss and the architecture."""
+    """A model message; `loss`, `extra` and `extractor_extra` are text put into those blocks."""
+    pooling = f'pooling_factors: {_POOLING[architecture]}' if architecture in _POOLING else ''
     text = f"""
       {architecture} {{
         num_classes: {num_classes}
         filter_scale: {filter_scale}
-        pooling_factors: {_POOLING[architecture]}
-        feature_extractor {{ type: '{extractor}' }}
+        {pooling}
+        feature_extractor {{ type: '{extractor}' {extractor_extra} }}
         {hyperparams}
         loss {{ classification_loss {{ softmax {{}} }} {loss} }}
         {extra}

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from core import layers
+from third_party import slim
 
 
 def _features(height: int, width: int) -> np.ndarray:
@@ -72,3 +73,48 @@ def test_resized_labels_bring_no_new_ids():
     resized = layers.resize_labels(labels, (5, 9)).numpy()
     assert resized.shape == (1, 5, 9) and set(np.unique(resized)) <= {0, 2, 255}
     assert resized[0, 0, 0] == labels[0, 0, 0] and resized[0, -1, -1] == labels[0, -1, -1]
+
+
+@pytest.mark.parametrize(('size', 'rate'), [(2, 2), (3, 2), (2, 4), (3, 1)])
+def test_dilated_max_pool_equals_numpy(size: int, rate: int):
+    features = np.abs(_features(9, 11))
+    before = (size - 1) // 2 * rate
+    after = (size - 1) * rate - before
+    padded = np.pad(features, [(0, 0), (before, after), (before, after), (0, 0)])
+    windows = [
+        padded[:, y : y + 9, x : x + 11] for y in range(0, size * rate, rate) for x in range(0, size * rate, rate)
+    ]
+    want = np.max(windows, axis=0)
+    np.testing.assert_array_equal(layers.max_pool(tf.constant(features), size, stride=1, rate=rate), want)
+    free = tf.function(
+        lambda x: layers.max_pool(x, size, stride=1, rate=rate),
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, None, None, 3])],
+    )
+    np.testing.assert_array_equal(free(features), want)
+
+
+def test_max_pool_cannot_stride_and_dilate():
+    with pytest.raises(ValueError, match='dilated pooling has stride 1'):
+        layers.max_pool(tf.zeros([1, 4, 4, 1]), 2, stride=2, rate=2)
+
+
+@pytest.mark.parametrize(('channels', 'groups', 'used'), [(8, 4, 4), (6, 4, 2), (8, 1, 1), (3, 32, 1)])
+def test_group_norm_equals_numpy(channels: int, groups: int, used: int):
+    features = np.random.default_rng(4).normal(2, 3, size=(2, 5, 7, channels)).astype(np.float32)
+    grouped = features.reshape(2, 5, 7, used, channels // used)
+    mean, variance = grouped.mean((1, 2, 4), keepdims=True), grouped.var((1, 2, 4), keepdims=True)
+    want = ((grouped - mean) / np.sqrt(variance + 1e-3)).reshape(features.shape)
+    store = slim.VariableStore()
+    with store.scope():
+        got = layers.group_norm(tf.constant(features), groups=groups, epsilon=1e-3)
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+        store._vars['GroupNorm/gamma'].assign(tf.fill([channels], 2.0))
+        store._vars['GroupNorm/beta'].assign(tf.fill([channels], 1.0))
+        active = layers.group_norm(tf.constant(features), groups=groups, epsilon=1e-3, activation_fn=tf.nn.relu)
+    np.testing.assert_allclose(active, np.maximum(2 * want + 1, 0), rtol=1e-4, atol=1e-3)
+
+
+def test_group_norm_needs_a_group():
+    with pytest.raises(ValueError, match='groups must be 1 or more'):
+        layers.GroupNorm(groups=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
 from google.protobuf import text_format
 
 from builders import model_builder
@@ -47,7 +48,8 @@ def model_config(
 
 
 def build_model(architecture: str, extractor: str = 'dilated_resnet50', **kwargs) -> SegmentationModel:
-    """A built model of `model_config`."""
+    """A built model of `model_config`, initialised the same in every run."""
+    tf.random.set_seed(7)
     model = model_builder.build(model_config(architecture, extractor, **kwargs))
     model.build()
     return model

@@ -26,7 +26,7 @@ from protos import optimizer_pb2 as protos_dot_optimizer__pb2
 from protos import preprocessor_pb2 as protos_dot_preprocessor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/train.proto\x12!fast_semantic_segmentation.protos\x1a\x16protos/optimizer.proto\x1a\x19protos/preprocessor.proto\"\xbf\x06\n\x0bTrainConfig\x12\x16\n\nbatch_size\x18\x01 \x01(\r:\x02\x33\x32\x12O\n\x11preprocessor_step\x18\x02 \x03(\x0b\x32\x34.fast_semantic_segmentation.protos.PreprocessingStep\x12+\n\x1dkeep_checkpoint_every_n_hours\x18\x03 \x01(\r:\x04\x31\x30\x30\x30\x12?\n\toptimizer\x18\x04 \x01(\x0b\x32,.fast_semantic_segmentation.protos.Optimizer\x12\x1e\n\x14\x66ine_tune_checkpoint\x18\x05 \x01(\t:\x00\x12#\n\x19\x66ine_tune_checkpoint_type\x18\x06 \x01(\t:\x00\x12(\n\x19\x66reeze_fine_tune_backbone\x18\x07 \x01(\x08:\x05\x66\x61lse\x12\x14\n\tnum_steps\x18\x08 \x01(\r:\x01\x30\x12!\n\x14\x62\x61tch_queue_capacity\x18\t \x01(\x05:\x03\x31\x35\x30\x12\"\n\x17num_batch_queue_threads\x18\n \x01(\x05:\x01\x38\x12\"\n\x17prefetch_queue_capacity\x18\x0b \x01(\x05:\x01\x35\x12%\n\x17\x61\x64\x64_regularization_loss\x18\x0c \x01(\x08:\x04true\x12\x1b\n\x13quantize_with_delay\x18\r \x01(\x05\x12\x1c\n\x11num_queue_threads\x18\x0e \x01(\x05:\x01\x38\x12\x16\n\x0brandom_seed\x18\x14 \x01(\r:\x01\x31\x12\x1d\n\x11log_every_n_steps\x18\x15 \x01(\r:\x02\x31\x30\x12(\n\x1dsave_checkpoint_every_n_steps\x18\x16 \x01(\r:\x01\x30\x12Z\n\x0fmixed_precision\x18\x17 \x01(\x0e\x32\x38.fast_semantic_segmentation.protos.TrainConfig.Precision:\x07\x46LOAT32\x12\"\n\x15summary_every_n_steps\x18\x18 \x01(\r:\x03\x31\x30\x30\"&\n\tPrecision\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x0c\n\x08\x42\x46LOAT16\x10\x01')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/train.proto\x12!fast_semantic_segmentation.protos\x1a\x16protos/optimizer.proto\x1a\x19protos/preprocessor.proto\"\x99\x07\n\x0bTrainConfig\x12\x16\n\nbatch_size\x18\x01 \x01(\r:\x02\x33\x32\x12O\n\x11preprocessor_step\x18\x02 \x03(\x0b\x32\x34.fast_semantic_segmentation.protos.PreprocessingStep\x12+\n\x1dkeep_checkpoint_every_n_hours\x18\x03 \x01(\r:\x04\x31\x30\x30\x30\x12?\n\toptimizer\x18\x04 \x01(\x0b\x32,.fast_semantic_segmentation.protos.Optimizer\x12\x1e\n\x14\x66ine_tune_checkpoint\x18\x05 \x01(\t:\x00\x12#\n\x19\x66ine_tune_checkpoint_type\x18\x06 \x01(\t:\x00\x12(\n\x19\x66reeze_fine_tune_backbone\x18\x07 \x01(\x08:\x05\x66\x61lse\x12\x14\n\tnum_steps\x18\x08 \x01(\r:\x01\x30\x12!\n\x14\x62\x61tch_queue_capacity\x18\t \x01(\x05:\x03\x31\x35\x30\x12\"\n\x17num_batch_queue_threads\x18\n \x01(\x05:\x01\x38\x12\"\n\x17prefetch_queue_capacity\x18\x0b \x01(\x05:\x01\x35\x12%\n\x17\x61\x64\x64_regularization_loss\x18\x0c \x01(\x08:\x04true\x12\x1b\n\x13quantize_with_delay\x18\r \x01(\x05\x12\x1c\n\x11num_queue_threads\x18\x0e \x01(\x05:\x01\x38\x12\x16\n\x0brandom_seed\x18\x14 \x01(\r:\x01\x31\x12\x1d\n\x11log_every_n_steps\x18\x15 \x01(\r:\x02\x31\x30\x12(\n\x1dsave_checkpoint_every_n_steps\x18\x16 \x01(\r:\x01\x30\x12Z\n\x0fmixed_precision\x18\x17 \x01(\x0e\x32\x38.fast_semantic_segmentation.protos.TrainConfig.Precision:\x07\x46LOAT32\x12\"\n\x15summary_every_n_steps\x18\x18 \x01(\r:\x03\x31\x30\x30\x12X\n\x16gradient_checkpointing\x18\x19 \x01(\x0b\x32\x38.fast_semantic_segmentation.protos.GradientCheckpointing\"&\n\tPrecision\x12\x0b\n\x07\x46LOAT32\x10\x00\x12\x0c\n\x08\x42\x46LOAT16\x10\x01\"\xcf\x01\n\x15GradientCheckpointing\x12Q\n\x04mode\x18\x14 \x01(\x0e\x32=.fast_semantic_segmentation.protos.GradientCheckpointing.Mode:\x04\x41UTO\x12\x17\n\rmemory_budget\x18\x15 \x01(\t:\x00\x12\x17\n\x0f\x63heckpoint_node\x18\x16 \x03(\t\"1\n\x04Mode\x12\x08\n\x04NONE\x10\x00\x12\x08\n\x04\x41UTO\x10\x01\x12\t\n\x05SPEED\x10\x02\x12\n\n\x06MEMORY\x10\x03')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.train_pb2', _globals
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAINCONFIG']._serialized_start=109
-  _globals['_TRAINCONFIG']._serialized_end=940
-  _globals['_TRAINCONFIG_PRECISION']._serialized_start=902
-  _globals['_TRAINCONFIG_PRECISION']._serialized_end=940
+  _globals['_TRAINCONFIG']._serialized_end=1030
+  _globals['_TRAINCONFIG_PRECISION']._serialized_start=992
+  _globals['_TRAINCONFIG_PRECISION']._serialized_end=1030
+  _globals['_GRADIENTCHECKPOINTING']._serialized_start=1033
+  _globals['_GRADIENTCHECKPOINTING']._serialized_end=1240
+  _globals['_GRADIENTCHECKPOINTING_MODE']._serialized_start=1191
+  _globals['_GRADIENTCHECKPOINTING_MODE']._serialized_end=1240
 # @@protoc_insertion_point(module_scope)

@@ -66,8 +66,8 @@ from tf_keras.src.legacy_tf_layers.variable_scope_shim import (
 class _NativeDilation:
     """`nn_ops` as slim's layers see it, whose 2-D convolution takes dilation rates as they are.
 
-    Equal but for the order of sums, without two more copies of the features, and faster (several times at rate 16, where
-    tiles are mostly padding). TensorFlow's own CPU kernels have no gradient for it; oneDNN's and cuDNN's have.
+    Equal but for the order of sums, without two more copies of the features, and faster (several times at rate 16,
+    whose tiles are mostly padding). TensorFlow's own CPU kernels have no gradient for it; oneDNN's and cuDNN's have.
     """
 
     def __init__(self, wrapped: Any):

@@ -1,4 +1,4 @@
-"""The activations of a traced forward pass: bytes, which ones the backward pass reads, the work of making them again."""
+"""The activations of a traced forward pass: bytes, which the backward pass reads, the work of making them again."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from builders import input_builder
 from core import fields
 from core.errors import DataError
 from core.servable import Servable
-from engine import inference
+from engine import class_scores, inference
+from engine.views import Views
 from inputs import pipeline
 from metrics import segmentation
 from metrics.confusion import ConfusionMatrix
@@ -60,11 +61,13 @@ class Evaluator:
         self._servable = Servable(
             model=self._model, num_classes=self._model.num_classes, pad_to_shape=self._fit.padded_size
         )
-        self._score = tf.function(
-            self._score_image,
+        self._views = Views.from_config(config.eval_config.inference)
+        self._score_whole = tf.function(
+            self._score_whole_image,
             input_signature=[tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None], tf.int32)],
             autograph=False,
         ).get_concrete_function()
+        self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
 
     def evaluate(self, checkpoint: str, *, keep_pictures: bool = False, verbose: bool = False) -> Evaluation:
@@ -78,17 +81,17 @@ class Evaluator:
           CheckpointError: it does not fit the config.
           DataError: no example, an image larger than the padded input, or a label outside the classes.
         """
-        restored = inference.restore(self._model, self._score, checkpoint)
+        restored = inference.restore(self._model, self._score_whole, checkpoint)
         matrix = ConfusionMatrix(num_classes=self._model.num_classes, ignore_label=self.config.eval_config.ignore_label)
         pictures, cross_entropy, num_examples = [], 0.0, 0
         with tqdm(
             total=self._num_examples, unit='image', desc=f'step {restored.step}', leave=False, disable=None
         ) as progress:
             for name, image, label in self._examples():
-                class_ids, loss = self._score(image[tf.newaxis], label[tf.newaxis])
-                label, prediction = label.numpy(), class_ids.numpy()[0]
+                prediction, loss = self._score_image(image, label)
+                label = label.numpy()
                 counts = matrix.update(label, prediction, source=name)
-                cross_entropy, num_examples = cross_entropy + float(loss), num_examples + 1
+                cross_entropy, num_examples = cross_entropy + loss, num_examples + 1
                 if keep_pictures and len(pictures) < NUM_PICTURES:
                     pixels = image.numpy().round().clip(0, 255).astype(np.uint8)
                     pictures.append(Picture(image=pixels, label=label, prediction=prediction))
@@ -105,6 +108,7 @@ class Evaluator:
             'checkpoint': restored.path,
             'step': restored.step,
             'eval_input': self._fit.describe(),
+            'views': self._views.describe(),
         }
         return Evaluation(metrics={**summary, **about}, pictures=pictures)
 
@@ -114,13 +118,32 @@ class Evaluator:
                 name = example[fields.FILENAME].numpy().decode('utf-8', 'replace')
                 yield name, *self._fit(example[fields.IMAGE], example[fields.LABEL], name)
 
-    def _score_image(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Class ids [1, H, W], and the cross entropy summed over the pixels that count, in nats."""
+    def _score_image(self, image: tf.Tensor, label: tf.Tensor) -> tuple[np.ndarray, float]:
+        """Class ids [H, W] of image [H, W, 3], and the cross entropy summed over the counted pixels of label [H, W]."""
+        if self._views.shows_whole(*image.shape[:2]):
+            class_ids, loss = self._score_whole(image[tf.newaxis], label[tf.newaxis])
+            return class_ids.numpy()[0], float(loss)
+        labels, counted = label.numpy(), self._counted(label).numpy()
+        class_ids, loss = np.empty(labels.shape, np.int32), 0.0
+        for patch in class_scores.patches(
+            image.numpy(), self._views, self._class_scores, num_classes=self._model.num_classes
+        ):
+            place = patch.rows, patch.columns
+            class_ids[place] = patch.probabilities.argmax(-1)
+            right = patch.probabilities[counted[place], labels[place][counted[place]]]
+            loss -= float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).sum(dtype=np.float64))
+        return class_ids, loss
+
+    def _score_whole_image(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of [1, H, W, 3] and [1, H, W], seen once: class ids [1, H, W], summed cross entropy in nats."""
         logits = self._servable.predictions(image)[fields.LOGITS]
-        counted = (label >= 0) & (label < self._model.num_classes) & (label != self.config.eval_config.ignore_label)
+        counted = self._counted(label)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(counted, label, 0), logits)
         total = tf.reduce_sum(tf.where(counted, losses, 0.0))
         return tf.argmax(logits, -1, tf.int32), total
+
+    def _counted(self, label: tf.Tensor) -> tf.Tensor:
+        return (label >= 0) & (label < self._model.num_classes) & (label != self.config.eval_config.ignore_label)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import scipy.ndimage
+
+# Its functions have no types of their own.
+ndimage: Any = scipy.ndimage
 
 IGNORE_LABEL = 255
 

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from metrics.boundary import TRIMAP_DISTANCES, BoundaryCounter
-from tests.metrics.maps import IGNORE_LABEL, case
+from tests.metrics.maps import IGNORE_LABEL, case, ndimage
 
 NUM_CLASSES = 4
 NAMES = ['a', 'b', 'c', 'd']

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from metrics.objects import SIZES, ObjectCounter
 from metrics.runs import Runs
-from tests.metrics.maps import IGNORE_LABEL, case
+from tests.metrics.maps import IGNORE_LABEL, case, ndimage
 
 NAMES = ['a', 'b', 'c', 'd']
 

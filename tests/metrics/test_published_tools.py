@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn import metrics as sklearn_metrics
+from sklearn import metrics as _sklearn_metrics
 
 from dataset_tools import cityscapes_labels
 from metrics.accumulator import Accumulator
 from metrics.scores import Classes
 
+# Its functions have no types of their own.
+sklearn_metrics: Any = _sklearn_metrics
 LABEL_MAP = cityscapes_labels.label_map()
 CLASSES = Classes(names=LABEL_MAP.names, categories=LABEL_MAP.categories, instance_sizes=LABEL_MAP.instance_sizes)
 LABEL_IDS = np.array(LABEL_MAP.label_ids)

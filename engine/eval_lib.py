@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -108,21 +109,36 @@ class Evaluator:
             bar = {'total': self._num_examples, 'unit': 'image', 'desc': f'step {restored.step}', 'leave': False}
             progress = stack.enter_context(tqdm(**bar, disable=None))
             records = stack.enter_context(image_records.ImageRecords(eval_dir, restored.step)) if eval_dir else None
-            for example in self._examples():
-                prediction, loss, confidence = self._score_image(example.image, example.label)
-                label = example.label.numpy().astype(np.uint8)
-                record = scores.add(
-                    example.name, label, prediction, confidence=confidence, instance_ids=example.instance_ids
-                )
-                cross_entropy += loss
+            worker = stack.enter_context(ThreadPoolExecutor(1))
+            pending: Future[dict[str, Any]] | None = None
+
+            def finish(record: dict[str, Any]) -> None:
                 if records:
                     records.write(record)
-                if keep_pictures and len(pictures) < NUM_PICTURES:
-                    pixels = example.image.numpy().round().clip(0, 255).astype(np.uint8)
-                    pictures.append(Picture(image=pixels, label=label, prediction=prediction))
                 if verbose:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
+
+            for example in self._examples():
+                prediction, loss, confidence = self._score_image(example.image, example.label)
+                label = example.label.numpy().astype(np.uint8)
+                if pending:
+                    finish(pending.result())
+                # Counted while the network looks at the next image; one at a time, so that the order is kept.
+                pending = worker.submit(
+                    scores.add,
+                    example.name,
+                    label,
+                    prediction,
+                    confidence=confidence,
+                    instance_ids=example.instance_ids,
+                )
+                cross_entropy += loss
+                if keep_pictures and len(pictures) < NUM_PICTURES:
+                    pixels = example.image.numpy().round().clip(0, 255).astype(np.uint8)
+                    pictures.append(Picture(image=pixels, label=label, prediction=prediction))
+            if pending:
+                finish(pending.result())
             if not scores.num_images:
                 raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
         self._num_examples = scores.num_images

@@ -66,8 +66,11 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f'got {text!r}, choose true or false')
 
 
-def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, help: str) -> None:
-    """Adds `--name`, `--name=true|false` and `--noname`, as absl and TF1 scripts accept them."""
+def add_boolean(parser: argparse._ActionsContainer, name: str, *, default: bool | None, help: str) -> None:
+    """Adds `--name`, `--name=true|false` and `--noname`, as absl and TF1 scripts accept them.
+
+    With the default None, `help` says what holds where the flag is not given.
+    """
     parser.add_argument(
         f'--{name}',
         nargs='?',
@@ -75,7 +78,7 @@ def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, he
         default=default,
         type=parse_bool,
         metavar='BOOL',
-        help=f'{help} (default: {str(default).lower()})',
+        help=help if default is None else f'{help} (default: {str(default).lower()})',
     )
     parser.add_argument(f'--no{name}', dest=name, action='store_const', const=False, help=argparse.SUPPRESS)
 

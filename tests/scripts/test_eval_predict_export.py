@@ -101,6 +101,30 @@ def test_export_then_predict_from_both(run, model, tmp_path, capsys):
     assert json.loads((tmp_path / 'eval' / 'metrics.json').read_text())['step'] == 5
 
 
+def test_predict_through_windows_by_flags_and_by_the_config(run, model, tmp_path):
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    more = ['--input_path', tmp_path / 'street.png', '--outputs', 'ids', '--trained_checkpoint', run.folder / 'train']
+    flags = ['--window', '40,64', '--scales', '1,1.5', '--flip']
+    inference = '--set=eval_config.inference={sliding_window { height: 40 width: 64 } scale: [1, 1.5] flip: true}'
+    written = []
+    for name, views in (('flags', flags), ('config', [inference]), ('off', [inference, '--noflip', '--scales', '1'])):
+        assert predict_script.main(_flags(run, *more, '--output_dir', tmp_path / name, *views)) == 0
+        written.append(np.asarray(Image.open(tmp_path / name / 'street_ids.png')))
+    np.testing.assert_array_equal(written[0], written[1])
+    assert (written[1] != written[2]).any()
+
+
+def test_export_with_probabilities(run, model, tmp_path):
+    flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
+    assert export_script.main(_flags(run, *flags, '--output_probabilities')) == 0
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    for name, source in (('graph', ['--exported', tmp_path / 'export']), ('live', _flags(run, *flags[:2]))):
+        more = ['--input_path', tmp_path / 'street.png', '--outputs', 'ids', '--output_dir', tmp_path / name]
+        assert predict_script.main([*map(str, [*source, *more]), '--flip', '--window', '48,64']) == 0
+    graph, live = (np.asarray(Image.open(tmp_path / name / 'street_ids.png')) for name in ('graph', 'live'))
+    assert (graph == live).mean() >= 0.999
+
+
 def test_a_checkpoint_of_another_width_lists_the_first_mismatches(run, model, tmp_path):
     flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
     with pytest.raises(CheckpointError) as caught:
@@ -148,6 +172,10 @@ def test_a_train_dir_without_checkpoints_is_named(run, tmp_path):
         (['--trained_checkpoint', 'y'], '--trained_checkpoint needs the --config_path'),
         (['--exported', 'x', '--pad_to_shape', '5,5'], 'fixed in an export; give them to export.py'),
         (['--exported', 'x', '--set', 'a=b'], '--set changes a config'),
+        (
+            ['--exported', 'x', '--overlap', '0.5'],
+            '--overlap and --blend are about windows: give their',
+        ),
     ],
 )
 def test_wrong_flags_of_predict(flags, message):
@@ -160,6 +188,11 @@ def test_wrong_flags_of_predict(flags, message):
     [
         (export_script, ['--input_shape', '1024x2048'], 'expected height,width,3 or batch,height,width,3'),
         (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
+        (predict_script, ['--input_path', 'x', '--window', '512'], 'expected height,width, for example'),
+        (predict_script, ['--input_path', 'x', '--overlap', '1'], "got '1', choose from 0 to below 1"),
+        (predict_script, ['--input_path', 'x', '--blend', 'cubic'], "invalid choice: 'cubic'"),
+        (predict_script, ['--input_path', 'x', '--scales', '1,0'], "got '1,0', choose numbers above 0, up to 4"),
+        (predict_script, ['--input_path', 'x', '--scales', 'big'], "got 'big', expected a number"),
         (predict_script, ['--input_path', 'x', '--outputs', 'ids,colour'], "'colour', choose from ids, color, overlay"),
     ],
 )

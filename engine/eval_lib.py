@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from builders import input_builder
 from core import fields
 from core.errors import DataError
+from core.model import SegmentationModel
 from core.servable import Servable
 from engine import class_scores, inference
 from engine.views import Views
@@ -50,12 +52,13 @@ class Evaluator:
 
     Args:
       config: `PipelineConfig`, validated for evaluation.
+      model: built from this config; its variables are used. By default one is built.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, model: SegmentationModel | None = None):
         input_builder.check_reader(config, 'eval')
         self.config = config
-        self._model = inference.build_model(config)
+        self._model = model or inference.build_model(config)
         self.label_map = input_builder.build_label_map(config.eval_input_reader, self._model.num_classes)
         self._fit = _Fit.from_config(config.eval_config)
         self._servable = Servable(
@@ -70,10 +73,19 @@ class Evaluator:
         self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
 
-    def evaluate(self, checkpoint: str, *, keep_pictures: bool = False, verbose: bool = False) -> Evaluation:
+    def evaluate(
+        self,
+        checkpoint: str | inference.Restored,
+        *,
+        max_examples: int | None = None,
+        keep_pictures: bool = False,
+        verbose: bool = False,
+    ) -> Evaluation:
         """Restores `checkpoint` (prefix, file or directory) and scores it on every example of the eval records.
 
         Args:
+          checkpoint: or, as `Restored`, what the model's variables already hold.
+          max_examples: only the first ones; None takes all.
           keep_pictures: return the first examples with their predictions.
           verbose: print each example's accuracy and the mean IoU so far.
 
@@ -81,13 +93,15 @@ class Evaluator:
           CheckpointError: it does not fit the config.
           DataError: no example, an image larger than the padded input, or a label outside the classes.
         """
-        restored = inference.restore(self._model, self._score_whole, checkpoint)
+        restored = checkpoint
+        if not isinstance(restored, inference.Restored):
+            restored = inference.restore(self._model, self._score_whole, restored)
         matrix = ConfusionMatrix(num_classes=self._model.num_classes, ignore_label=self.config.eval_config.ignore_label)
         pictures, cross_entropy, num_examples = [], 0.0, 0
         with tqdm(
             total=self._num_examples, unit='image', desc=f'step {restored.step}', leave=False, disable=None
         ) as progress:
-            for name, image, label in self._examples():
+            for name, image, label in itertools.islice(self._examples(), max_examples):
                 prediction, loss = self._score_image(image, label)
                 label = label.numpy()
                 counts = matrix.update(label, prediction, source=name)
@@ -100,7 +114,7 @@ class Evaluator:
                 progress.update()
         if not num_examples:
             raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
-        self._num_examples = num_examples
+        self._num_examples = self._num_examples if max_examples else num_examples
         summary = segmentation.summarize(matrix.counts, self.label_map.names)
         about = {
             'num_examples': num_examples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ from metrics import segmentation
 from reports import pictures
 
 METRICS = 'metrics.json'
+_OF_STEP = re.compile(r'metrics-(\d+)\.json$')
+
+
+def path_of_step(eval_dir: str, step: int) -> str:
+    """Where the results of one step are."""
+    return os.path.join(eval_dir, f'metrics-{step}.json')
+
+
+def evaluated_steps(eval_dir: str) -> list[int]:
+    """The steps whose results are in `eval_dir`, rising; none if there is no such folder."""
+    if not tf.io.gfile.isdir(eval_dir):
+        return []
+    return sorted(int(match[1]) for name in tf.io.gfile.listdir(eval_dir) if (match := _OF_STEP.match(name)))
 
 
 def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_path: str) -> str:
@@ -29,7 +43,7 @@ def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_
     """
     tf.io.gfile.makedirs(eval_dir)
     metrics = {**evaluation.metrics, 'config': config_path}
-    _write_json(metrics, os.path.join(eval_dir, f'metrics-{metrics["step"]}.json'))
+    _write_json(metrics, path_of_step(eval_dir, metrics['step']))
     _write_summaries(evaluation, eval_dir, label_map)
     path = os.path.join(eval_dir, METRICS)
     _write_json(metrics, path)

@@ -27,7 +27,7 @@ _MAX_CLASSES = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A function from an image uint8 [H, W, 3] of at most `max_pixels` to class ids [H, W], and how the classes look."""
+    """A function from an image uint8 [H, W, 3], at most `max_pixels`, to class ids [H, W], and how the classes look."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     label_map: LabelMap

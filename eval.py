@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
     for path in paths:
         try:
-            evaluation = evaluator.evaluate(path, keep_pictures=args.image_summaries, verbose=args.verbose)
+            evaluation = evaluator.evaluate(
+                path, eval_dir=args.eval_dir, keep_pictures=args.image_summaries, verbose=args.verbose
+            )
         except CheckpointError as error:
             if not args.follow or tf.io.gfile.exists(f'{path}.index'):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from builders import config_ranges as tables
 from builders import pairs
 from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
+from protos.eval_pb2 import EvalConfig
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
 
@@ -39,6 +41,7 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *message_problems(config),
         *_class_problems(config, purpose),
         *_network_problems(config),
+        *_evaluation_problems(config.eval_config),
         *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
     ]
 
@@ -137,6 +140,19 @@ def _network_problems(config: PipelineConfig) -> Iterator[str]:
     if model.hyperparams.HasField('batch_norm') and model.hyperparams.HasField('group_norm'):
         yield f'{path}.hyperparams: batch_norm and group_norm are both set; keep one'
     yield from pairs.problems(kind, model, path)
+
+
+def _evaluation_problems(evaluation: EvalConfig) -> Iterator[str]:
+    """Relations within eval_config, and its regular expression."""
+    try:
+        re.compile(evaluation.group_pattern)
+    except re.error as error:
+        yield f'eval_config.group_pattern: got {evaluation.group_pattern!r}, not a regular expression: {error}'
+    if evaluation.inference.HasField('sliding_window') and evaluation.eval_input_type.HasField('padded_eval_input'):
+        yield (
+            'eval_config.inference.sliding_window: set together with eval_input_type.padded_eval_input, which would '
+            'pad every window; keep one'
+        )
 
 
 def _training_problems(train: TrainConfig) -> Iterator[str]:

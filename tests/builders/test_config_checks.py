@@ -68,6 +68,26 @@ def test_the_purpose_decides_which_blocks_must_be_there(purpose, expected):
 
 # overrides of the good config -> the one problem they make
 CASES: dict[str, tuple[list[str], str]] = {
+    'window without a width': (
+        ['eval_config.inference.sliding_window={height: 65}'],
+        'eval_config.inference.sliding_window.width: not set; choose 1 or more',
+    ),
+    'windows overlap wholly': (
+        ['eval_config.inference.sliding_window={height: 65 width: 65 overlap: 1}'],
+        'eval_config.inference.sliding_window.overlap: got 1, choose from 0 to below 1',
+    ),
+    'scale 0': (
+        ['eval_config.inference.scale=[1, 0]'],
+        'eval_config.inference.scale[1]: got 0, choose above 0, up to 4',
+    ),
+    'windows of padded images': (
+        [
+            'eval_config.inference.sliding_window={height: 65 width: 65}',
+            'eval_config.eval_input_type.padded_eval_input={height: 97 width: 97}',
+        ],
+        'eval_config.inference.sliding_window: set together with eval_input_type.padded_eval_input, which would pad '
+        'every window; keep one',
+    ),
     'no architecture': (['model={}'], 'model: not set; choose pspnet, icnet or fcn'),
     'no optimizer': (
         ['train_config.optimizer={}'],

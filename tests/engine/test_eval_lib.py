@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from builders import config_loader
 from core.errors import CheckpointError, DataError
-from engine import checkpoints, inference
+from engine import checkpoints, class_scores, inference
 from engine.eval_lib import Evaluator
+from engine.views import Views
 from tests import fake_model, tiny_run
 
 PADDED = 'eval_input_type { padded_eval_input { height: 70 width: 99 } }'
@@ -78,6 +80,38 @@ def test_cross_entropy_is_the_mean_over_counted_pixels(model, tmp_path):
         log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         counted = label != 255
         losses.append(-log_probabilities[counted, label[counted].astype(int)])
+    assert metrics['cross_entropy'] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
+
+
+def test_a_window_as_large_as_the_images_changes_no_number(model, tmp_path):
+    checkpoint = _checkpoint(model, tmp_path)
+    whole = _evaluator(tiny_run.make(tmp_path)).evaluate(checkpoint).metrics
+    inference_ = 'inference { sliding_window { height: 65 width: 97 } }'
+    windows = _evaluator(tiny_run.make(tmp_path, eval_input_type=inference_)).evaluate(checkpoint).metrics
+    assert windows.pop('views') == 'windows of 65 x 97, overlap 0.333, gaussian' and whole.pop('views') == 'whole image'
+    assert windows == whole
+
+
+def test_windows_scales_and_flip_are_averaged_as_softmax_probabilities(model, tmp_path):
+    inference_ = 'inference { sliding_window { height: 24 width: 40 overlap: 0.5 } scale: [1.0, 1.5] flip: true }'
+    run = tiny_run.make(tmp_path, eval_input_type=inference_)
+    model.kernel.assign(model.kernel * 0.01)
+    metrics = _evaluator(run).evaluate(_checkpoint(model, tmp_path)).metrics
+
+    def scores(pixels):
+        logits = model.predict(model.preprocess(pixels[np.newaxis]), is_training=False)['logits']
+        return tf.nn.softmax(logits[0]).numpy()
+
+    views = Views(window=(24, 40), overlap=0.5, scales=(1.0, 1.5), flip=True)
+    counts, losses = np.zeros((3, 3), int), []
+    for image, label in zip(run.images, run.labels, strict=True):
+        probabilities = np.zeros((*label.shape, 3))
+        for patch in class_scores.patches(image, views, scores, num_classes=3):
+            probabilities[patch.rows, patch.columns] = patch.probabilities
+        counted = label != 255
+        np.add.at(counts, (label[counted], probabilities.argmax(-1)[counted]), 1)
+        losses.append(-np.log(probabilities[counted, label[counted]]))
+    assert np.abs(np.array(metrics['confusion_matrix']) - counts).sum() <= 2  # a tie may round the other way
     assert metrics['cross_entropy'] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,23 +17,17 @@ from core import fields
 from core.errors import DataError
 from core.servable import Servable
 from engine import class_scores, image_records, inference
+from engine.gallery import Gallery
 from engine.views import Views
 from inputs import pipeline
 from inputs.label_map import LabelMap
 from metrics import segmentation
 from metrics.accumulator import Accumulator
 from metrics.scores import Classes
+from reports.page.picture_files import PictureFiles, report_dir
+from reports.pictures import Picture
 
 NUM_PICTURES = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One evaluated example: image uint8 [H, W, 3], label and prediction integers [H, W]."""
-
-    image: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,10 +37,12 @@ class Evaluation:
     Attributes:
       metrics: what `metrics.json` holds.
       pictures: the first `NUM_PICTURES` examples, if they were asked for.
+      picture_files: those of `metrics['gallery']`, not published yet, if there will be a report.
     """
 
     metrics: dict[str, Any]
     pictures: list[Picture]
+    picture_files: PictureFiles | None = None
 
 
 def about_images(label_map: LabelMap, num_examples: int, records: str | None) -> dict[str, Any]:
@@ -88,12 +85,19 @@ class Evaluator:
         self._num_examples: int | None = None
 
     def evaluate(
-        self, checkpoint: str, *, eval_dir: str | None = None, keep_pictures: bool = False, verbose: bool = False
+        self,
+        checkpoint: str,
+        *,
+        eval_dir: str | None = None,
+        report: bool = False,
+        keep_pictures: bool = False,
+        verbose: bool = False,
     ) -> Evaluation:
         """Restores `checkpoint` (prefix, file or directory) and scores it on every example of the eval records.
 
         Args:
           eval_dir: where images-<step>.jsonl is written; None writes none.
+          report: also choose and write the pictures of the page in `eval_dir`.
           keep_pictures: return the first examples with their predictions.
           verbose: print each example's accuracy and the mean IoU so far.
 
@@ -103,6 +107,7 @@ class Evaluator:
         """
         restored = inference.restore(self._model, self._score_whole, checkpoint)
         scores = self._accumulator()
+        gallery = self._gallery(eval_dir, restored.step) if report and eval_dir else None
         pictures, cross_entropy = [], 0.0
         with contextlib.ExitStack() as stack:
             bar = {'total': self._num_examples, 'unit': 'image', 'desc': f'step {restored.step}', 'leave': False}
@@ -117,9 +122,11 @@ class Evaluator:
                 cross_entropy += loss
                 if records:
                     records.write(record)
+                picture = functools.partial(_picture, example.image, label, prediction)
+                if gallery:
+                    gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
                 if keep_pictures and len(pictures) < NUM_PICTURES:
-                    pixels = example.image.numpy().round().clip(0, 255).astype(np.uint8)
-                    pictures.append(Picture(image=pixels, label=label, prediction=prediction))
+                    pictures.append(picture())
                 if verbose:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
@@ -137,7 +144,20 @@ class Evaluator:
                 self.label_map, scores.num_images, image_records.file_name(restored.step) if eval_dir else None
             ),
         }
-        return Evaluation(metrics={**summary, **about}, pictures=pictures)
+        if gallery:
+            about['gallery'] = gallery.finish()
+        return Evaluation(
+            metrics={**summary, **about}, pictures=pictures, picture_files=gallery.files if gallery else None
+        )
+
+    def _gallery(self, eval_dir: str, step: int) -> Gallery:
+        files = PictureFiles(
+            report_dir(eval_dir),
+            step=step,
+            colors=self.label_map.colors,
+            ignore_label=self.config.eval_config.ignore_label,
+        )
+        return Gallery(files=files, class_names=self.label_map.names)
 
     def _accumulator(self) -> Accumulator:
         label_map, config = self.label_map, self.config.eval_config
@@ -253,6 +273,11 @@ class _Fit:
         if self.padded_size:
             return f'padded to {self.padded_size[0]} x {self.padded_size[1]}'
         return f'central crop of {self.crop_size[0]} x {self.crop_size[1]}' if self.crop_size else 'own size'
+
+
+def _picture(image: tf.Tensor, label: np.ndarray, prediction: np.ndarray) -> Picture:
+    pixels = image.numpy().round().clip(0, 255).astype(np.uint8)
+    return Picture(image=pixels, label=label, prediction=prediction)
 
 
 def _line(record: dict[str, Any], total: np.ndarray) -> str:

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from engine.eval_lib import Evaluation, Picture
+from engine.eval_lib import Evaluation
 from inputs.label_map import LabelMap
 from metrics import segmentation
 from metrics.scores import SCALARS
 from reports import pictures
+from reports.page.picture_files import PictureFiles
+from reports.pictures import Picture
 
 METRICS = 'metrics.json'
 
 
 def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_path: str) -> str:
-    """Writes `metrics-<step>.json`, then `metrics.json` (the last evaluated), then TensorBoard's file.
+    """Writes `metrics-<step>.json`, TensorBoard's file, `metrics.json` (the last evaluated), and the page.
 
     Args:
       label_map: colours of the pictures.
@@ -34,7 +36,17 @@ def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_
     _write_summaries(evaluation, eval_dir, label_map)
     path = os.path.join(eval_dir, METRICS)
     _write_json(metrics, path)
+    if evaluation.picture_files:
+        _write_page(eval_dir, evaluation.picture_files)
     return path
+
+
+def _write_page(eval_dir: str, picture_files: PictureFiles) -> None:
+    from reports.page import render  # matplotlib takes a while to import
+
+    picture_files.publish()
+    render.write(eval_dir)
+    picture_files.remove_other_steps()
 
 
 def describe(metrics: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from metrics import segmentation
 from reports.page.picture_files import PictureFiles
+from reports.pictures import Picture
 
-Views = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 Shelf = tuple[Any, ...]
 Pair = tuple[int, int]
 
@@ -51,19 +51,19 @@ class _Place:
 class Gallery:
     """Chooses pictures image by image, in memory and on disk that do not grow with their number.
 
-    Every image is offered to shelves of fixed size (the worst, the best, a sample, each class, each frequent confusion);
-    a picture's files are written when the first shelf takes it and removed when the last one drops it. Which confusions
-    are frequent is known only at the end: until then twice as many have a shelf, the most frequent so far. So the
-    pictures of a confusion that becomes frequent late are the worst of those seen since.
+    Every image is offered to shelves of fixed size (the worst, the best, a sample, each class, each frequent
+    confusion); a picture's files are written when the first shelf takes it and removed when the last one drops it.
+    Which confusions are frequent is known only at the end: until then twice as many have a shelf, the most frequent so
+    far. So the pictures of a confusion that becomes frequent late are the worst of those seen since.
 
     Args:
-      files: where the pictures go.
+      files: where the pictures go; nothing is published here.
       class_names: C names.
       limits: shelf sizes.
     """
 
     def __init__(self, *, files: PictureFiles, class_names: Sequence[str], limits: Limits | None = None):
-        self._files = files
+        self.files = files
         self._names = list(class_names)
         self._limits = limits or Limits()
         self._totals = np.zeros((len(self._names),) * 2, np.int64)
@@ -73,13 +73,15 @@ class Gallery:
         self._candidates: list[Pair] = []
         self._num_seen = 0
 
-    def offer(self, filename: str, counts: np.ndarray, views: Views, *, group: str | None = None) -> bool:
+    def offer(
+        self, filename: str, counts: np.ndarray, load: Callable[[], Picture], *, group: str | None = None
+    ) -> bool:
         """Decides on one image; True if its picture is kept for now.
 
         Args:
           filename: shown and sorted by.
           counts: the image's own confusion, integers [C, C], rows are labels.
-          views: called if the picture is kept: image uint8 [H, W, 3], label and prediction integers [H, W].
+          load: called if the picture is kept.
           group: city or sequence, where there is one.
         """
         number, self._num_seen = self._num_seen, self._num_seen + 1
@@ -92,14 +94,14 @@ class Gallery:
         taken = [shelf for shelf, rank in places.items() if self._has_room(shelf, rank)]
         if not taken:
             return False
-        image, label, prediction = views()
+        picture = load()
         self._entries[number] = {
             'filename': filename,
             'group': group,
-            'height': image.shape[0],
-            'width': image.shape[1],
+            'height': picture.image.shape[0],
+            'width': picture.image.shape[1],
             **self._scores(counts),
-            'files': self._files.write(number, image, label, prediction),
+            'files': self.files.write(number, picture),
             'counts': counts,
         }
         self._holders[number] = set()
@@ -166,7 +168,7 @@ class Gallery:
         self._holders[place.number].discard(shelf)
         if not self._holders[place.number]:
             del self._holders[place.number]
-            self._files.remove(self._entries.pop(place.number)['files'])
+            self.files.remove(self._entries.pop(place.number)['files'])
 
     def _scores(self, counts: np.ndarray) -> dict[str, Any]:
         ious = zip(self._names, segmentation.class_iou(counts).tolist(), strict=True)

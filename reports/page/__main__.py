@@ -8,7 +8,8 @@ from core import command_line
 
 _EXAMPLES = """  python -m reports.page --eval_dir runs/x/eval
 
-eval.py makes the page itself; this is for an evaluation whose files were moved, or compared later. See docs/evaluation.md.
+eval.py makes the page itself; this makes it again, after a comparison or with a newer template. See
+docs/evaluation.md.
 """
 
 

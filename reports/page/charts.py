@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -15,7 +17,7 @@ from matplotlib.figure import Figure
 # Stand-ins that matplotlib draws with, each replaced by a variable of page.css.
 _INK, _MUTED, _LINE, _ACCENT, _SOFT, _BAD = (f'#0102{i:02x}' for i in range(6))
 _VARIABLES = {_INK: 'ink', _MUTED: 'muted', _LINE: 'line', _ACCENT: 'accent', _SOFT: 'accent-soft', _BAD: 'bad'}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     'svg.fonttype': 'none',
     'text.parse_math': False,  # a dollar in a name is a dollar
     'font.family': 'DejaVu Sans',
@@ -30,8 +32,8 @@ _STYLE = {
     'axes.spines.right': False,
     'legend.frameon': False,
 }
-_SIZE = (5.2, 3.2)
-_SERIES_MARKERS = 'osD^v'
+_SIZE = (4.6, 3.0)
+_LONGEST = 24  # letters of a name in a legend
 
 
 def reliability(name: str, *, confidence: Sequence[float], accuracy: Sequence[float], share: Sequence[float]) -> Markup:
@@ -46,36 +48,45 @@ def reliability(name: str, *, confidence: Sequence[float], accuracy: Sequence[fl
         top.plot([0, 1], [0, 1], color=_MUTED, linestyle='--', linewidth=1, label='calibrated')
         top.plot(confidence, accuracy, color=_ACCENT, marker='o', markersize=4, label='this network')
         top.set(ylabel='accuracy', xlim=(0, 1), ylim=(0, 1))
-        top.legend(loc='upper left')
+        top.legend(ncols=2, loc='upper center', bbox_to_anchor=(0.5, 1.2), fontsize=8)
         bottom.bar(confidence, share, width=0.6 / max(len(confidence), 1), color=_SOFT)
         bottom.set(xlabel='confidence', ylabel='pixels', xlim=(0, 1))
     return _svg(figure, name)
 
 
-def curve(
-    name: str, *, x: Sequence[float], series: dict[str, Sequence[float | None]], x_label: str, y_label: str
+def curves(
+    name: str,
+    *,
+    places: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    colors: Mapping[str, str],
+    x_label: str,
+    y_label: str,
 ) -> Markup:
-    """Scores over numbers; None leaves a gap. At most five series."""
-    with _figure(name) as (figure, (axes,)):
-        for (label, values), marker in zip(series.items(), _SERIES_MARKERS, strict=False):
-            color = _ACCENT if marker == 'o' else _BAD
-            axes.plot(x, _with_gaps(values), color=color, marker=marker, markersize=4, label=label)
-        axes.set(xlabel=x_label, ylabel=y_label)
-        axes.set_ylim(0, 1)
-        if len(series) > 1:
-            axes.legend()
-    return _svg(figure, name)
+    """Scores in 0..1 over bins; None leaves a gap. The first series stands out.
 
-
-def steps(name: str, *, labels: Sequence[str], values: Sequence[float | None], x_label: str, y_label: str) -> Markup:
-    """One column per label; None leaves it out."""
+    Args:
+      places: what the bins are called.
+      series: by name, one value a bin.
+      colors: of the series after the first, '#rrggbb'.
+    """
     with _figure(name) as (figure, (axes,)):
-        places = range(len(labels))
-        axes.bar(places, _with_gaps(values), width=0.6, color=_SOFT)
-        axes.set_xticks(
-            places, labels, rotation=20 if len(labels) > 4 else 0, ha='right' if len(labels) > 4 else 'center'
-        )
+        for (label, values), marker in zip(series.items(), itertools.cycle('osD^v')):
+            first = marker == 'o'
+            axes.plot(
+                range(len(places)),
+                _with_gaps(values),
+                color=_ACCENT if first else colors.get(label, _MUTED),
+                marker=marker,
+                markeredgecolor=_INK,
+                markeredgewidth=0 if first else 0.5,
+                markersize=5,
+                linewidth=2.4 if first else 1.2,
+                label=label if len(label) <= _LONGEST else label[: _LONGEST - 1] + '…',
+            )
+        axes.set_xticks(range(len(places)), places, fontsize=8 if len(places) < 7 else 7)
         axes.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1))
+        axes.legend(ncols=2, loc='upper center', bbox_to_anchor=(0.5, 1.17), fontsize=8)
     return _svg(figure, name)
 
 

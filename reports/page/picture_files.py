@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from reports.pictures import Color
+from reports.pictures import Color, Picture
 
 MAX_SIDE = 960
 JPEG_QUALITY = 88
@@ -20,21 +20,26 @@ IGNORED_COLOR = (120, 120, 120)
 _WRONG, _IGNORED, _RIGHT = range(3)  # the first two have a colour
 
 
+def report_dir(eval_dir: str) -> str:
+    """Where the page and its pictures lie."""
+    return os.path.join(eval_dir, 'report')
+
+
 class PictureFiles:
     """Writes and removes the four files of an example.
 
-    They are collected in a folder of their own and become `<report_dir>/images/<step>` by `publish`, so that the page of
-    an earlier evaluation keeps its pictures until there is a new one.
+    They are collected in a folder of their own and become `<folder>/images/<step>` by `publish`, so that the page
+    of an earlier evaluation keeps its pictures until there is a new one.
 
     Args:
-      report_dir: `<eval_dir>/report`.
+      folder: `<eval_dir>/report`.
       step: of the checkpoint.
       colors: one RGB triple per class.
       ignore_label: drawn transparent in the label and gray among the errors.
     """
 
-    def __init__(self, report_dir: str, *, step: int, colors: Sequence[Color], ignore_label: int):
-        self._images = os.path.join(report_dir, 'images')
+    def __init__(self, folder: str, *, step: int, colors: Sequence[Color], ignore_label: int):
+        self._images = os.path.join(folder, 'images')
         self._step = str(step)
         self._unfinished = os.path.join(self._images, f'{step}.unfinished')
         self._colors = list(colors)
@@ -43,19 +48,17 @@ class PictureFiles:
             tf.io.gfile.rmtree(self._unfinished)
         tf.io.gfile.makedirs(self._unfinished)
 
-    def write(self, number: int, image: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> dict[str, str]:
+    def write(self, number: int, picture: Picture) -> dict[str, str]:
         """Writes the views of example `number`; returns their paths relative to the page, by view.
 
-        Args:
-          image: uint8 [H, W, 3].
-          label, prediction: integers [H, W]; sizes above `MAX_SIDE` are reduced, class ids without blending.
+        A side beyond `MAX_SIDE` is reduced to it, class ids without blending.
         """
-        size = _reduced_size(label.shape[0], label.shape[1])
-        label, prediction = (_nearest(class_ids, size) for class_ids in (label, prediction))
+        size = _reduced_size(*picture.label.shape)
+        label, prediction = (_nearest(class_ids, size) for class_ids in (picture.label, picture.prediction))
         ignored = (label == self._ignore_label) | (label < 0) | (label >= len(self._colors))
         errors = np.where(ignored, _IGNORED, np.where(label == prediction, _RIGHT, _WRONG))
         views = {
-            'image': ('jpg', _jpeg(image, size)),
+            'image': ('jpg', _jpeg(picture.image, size)),
             'label': ('png', _flat_png(np.where(ignored, len(self._colors), label), self._colors)),
             'prediction': ('png', _flat_png(prediction, self._colors)),
             'error': ('png', _flat_png(errors, (ERROR_COLOR, IGNORED_COLOR))),

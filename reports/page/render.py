@@ -16,16 +16,12 @@ import tensorflow as tf
 from markupsafe import Markup
 
 from core.errors import DataError
-from reports.page import sections
+from reports.page import figures, sections
+from reports.page.picture_files import report_dir
 
 PAGE = 'index.html'
 _TEMPLATE = Path(__file__).parent / 'template'
 _VIEWS = (('label', 'Label'), ('prediction', 'Prediction'), ('overlay', 'Overlay'), ('error', 'Errors'))
-
-
-def report_dir(eval_dir: str) -> str:
-    """Where the page and its pictures lie."""
-    return os.path.join(eval_dir, 'report')
 
 
 def write(eval_dir: str) -> str:
@@ -53,13 +49,13 @@ def write(eval_dir: str) -> str:
 def html(metrics: dict[str, Any], folder: str) -> str:
     """The page as text; `folder` is where it will lie, with its pictures."""
     gallery = sections.gallery(metrics, folder)
-    figures = sections.figures(metrics)
+    charts = figures.figures(metrics)
     style, script = _asset('page.css'), _asset('page.js')
     shown = [
         ('summary', 'Summary', True),
         ('classes', 'Classes', True),
         ('confusion', 'Confusion', True),
-        ('failures', 'Where it fails', bool(figures)),
+        ('failures', 'Where it fails', bool(charts)),
         ('images', 'Images', bool(gallery)),
         ('run', 'The run', True),
     ]
@@ -87,7 +83,7 @@ def html(metrics: dict[str, Any], folder: str) -> str:
             has_category_instances=any(row['instance_iou'] is not None for row in categories),
             matrix=sections.matrix(metrics),
             pairs=sections.pairs(metrics),
-            figures=figures,
+            figures=charts,
             gallery=gallery,
             gallery_classes=[name for name in metrics['class_iou'] if any(name in e['class_iou'] for e in gallery)],
             num_examples=metrics.get('num_examples') or len(gallery),

@@ -9,10 +9,6 @@ import dataclasses
 import os
 from typing import Any
 
-from markupsafe import Markup
-
-from reports.page import charts
-
 Metrics = dict[str, Any]
 Interval = tuple[float, float] | None
 
@@ -66,20 +62,9 @@ class Column:
     mean: float | None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Chart:
-    """A drawing with the numbers it was made from, as text."""
-
-    title: str
-    caption: str
-    svg: Markup
-    columns: list[str]
-    rows: list[list[str]]
-
-
 def percent(value: float | None, digits: int = 1) -> str:
     """0.1234 -> 12.3; a dash where undefined."""
-    return '–' if value is None else f'{100 * value:.{digits}f}'
+    return '-' if value is None else f'{100 * value:.{digits}f}'
 
 
 def position(value: float) -> str:
@@ -116,8 +101,8 @@ def interval_note(metrics: Metrics) -> str:
         return ''
     level = level_of(metrics)
     return (
-        f'Ranges are {level} intervals: {intervals.get("method", "bootstrap")}, {intervals.get("num_samples", "")} samples '
-        f'of {intervals.get("num_units", "")} {intervals.get("unit", "image")}s.'
+        f'Ranges are {level} intervals from {intervals["num_samples"]:,} resamples of {intervals["num_units"]:,} '
+        f'{intervals["unit"]}s ({intervals["method"]}).'
     )
 
 
@@ -248,58 +233,10 @@ def run(metrics: Metrics) -> list[tuple[str, str]]:
         ('Config', metrics.get('config')),
         ('Images', f'{metrics["num_examples"]:,}' if metrics.get('num_examples') is not None else None),
         ('Counted pixels', f'{metrics["num_pixels"]:,}' if metrics.get('num_pixels') is not None else None),
-        ('Size the network saw', metrics.get('eval_input')),
+        ('Input', metrics.get('eval_input')),
+        ('How an image is seen', metrics.get('views')),
         ('Ignored label', metrics.get('ignore_label')),
         ('Score of each image', metrics.get('images')),
     )
-    return [(name, str(value)) for name, value in facts if value is not None]
-
-
-def figures(metrics: Metrics) -> list[Chart]:
-    """Calibration, boundaries and sizes, as far as they were measured."""
-    makers = (_calibration, _trimap, _sizes)
-    return [chart for chart in (maker(metrics) for maker in makers) if chart]
-
-
-def _calibration(metrics: Metrics) -> Chart | None:
-    calibration = metrics.get('calibration')
-    bins = [b for b in (calibration or {}).get('bins') or [] if b['accuracy'] is not None]
-    if not calibration or not bins:
-        return None
-    svg = charts.reliability(
-        'calibration',
-        confidence=[b['confidence'] for b in bins],
-        accuracy=[b['accuracy'] for b in bins],
-        share=[b['share'] for b in bins],
-    )
-    return Chart(
-        title='Calibration',
-        caption=f'How often the network is right at each confidence. Expected calibration error {percent(calibration["ece"], 2)} %.',
-        svg=svg,
-        columns=['confidence %', 'accuracy %', 'pixels %'],
-        rows=[[percent(b['confidence']), percent(b['accuracy']), percent(b['share'], 2)] for b in bins],
-    )
-
-
-def _trimap(metrics: Metrics) -> Chart | None:
-    bands = (metrics.get('boundary') or {}).get('trimap')
-    if not bands:
-        return None
-    svg = charts.curve(
-        'trimap',
-        x=[band['distance_px'] for band in bands],
-        series={'mean IoU': [band['mean_iou'] for band in bands]},
-        x_label='pixels from a boundary, at most',
-        y_label='mean IoU',
-    )
-    return Chart(
-        title='Near the boundaries',
-        caption='Mean IoU of the pixels within a distance of a boundary between labels.',
-        svg=svg,
-        columns=['pixels', 'mean IoU %'],
-        rows=[[f'{band["distance_px"]:g}', percent(band['mean_iou'])] for band in bands],
-    )
-
-
-def _sizes(metrics: Metrics) -> Chart | None:
-    return None
+    notes = [('Not measured', note) for note in metrics.get('notes') or []]
+    return [(name, str(value)) for name, value in facts if value is not None] + notes

@@ -9,15 +9,17 @@ from PIL import Image
 from engine.gallery import Gallery, Limits
 from metrics import segmentation
 from reports.page.picture_files import ERROR_COLOR, IGNORED_COLOR, MAX_SIDE, PictureFiles
+from reports.pictures import Picture
 
 COLORS = ((128, 64, 128), (70, 130, 180), (0, 0, 142))
 NAMES = ('road', 'sky', 'car')
 LIMITS = Limits(worst=3, best=2, sample=4, per_class=2, pairs=2, per_pair=2)
 
 
-def _views():
-    image = np.full((6, 8, 3), 90, np.uint8)
-    return image, np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8)
+def _picture(image=None, label=None, prediction=None):
+    image = np.full((6, 8, 3), 90, np.uint8) if image is None else image
+    label = np.zeros(image.shape[:2], np.uint8) if label is None else label
+    return Picture(image=image, label=label, prediction=label if prediction is None else prediction)
 
 
 def _gallery(folder, limits=LIMITS, step=7):
@@ -38,7 +40,7 @@ def test_the_worst_the_best_and_the_lowest_of_each_class(tmp_path):
     gallery, files = _gallery(tmp_path)
     all_counts = _random_counts(60)
     for i, counts in enumerate(all_counts):
-        gallery.offer(f'{i}.png', counts, _views)
+        gallery.offer(f'{i}.png', counts, _picture)
     entries = gallery.finish()
     files.publish()
     scores = np.array([segmentation.mean_iou(counts) for counts in all_counts])
@@ -67,7 +69,7 @@ def test_the_worst_images_of_the_most_frequent_confusions(tmp_path):
         counts[0, 2] += 40  # two confusions are frequent in every image, so that the choice is exact
         counts[1, 0] += 80
     for i, counts in enumerate(all_counts):
-        gallery.offer(f'{i}.png', counts, _views)
+        gallery.offer(f'{i}.png', counts, _picture)
     kept = {entry['filename']: entry for entry in gallery.finish()}
     expected = set()
     for pair in ((0, 2), (1, 0)):
@@ -85,7 +87,7 @@ def test_files_and_memory_do_not_grow_with_the_images(tmp_path):
     most = LIMITS.worst + LIMITS.best + LIMITS.sample + 2 * 3 + 2 * 2 * LIMITS.pairs * LIMITS.per_pair
     num_offered = 0
     for i, counts in enumerate(_random_counts(400)):
-        num_offered += gallery.offer(f'{i}.png', counts, _views)
+        num_offered += gallery.offer(f'{i}.png', counts, _picture)
         assert len(_on_disk(tmp_path)) <= 4 * most
     assert len(gallery.finish()) <= most
     assert num_offered < 200  # most images are not even read
@@ -97,7 +99,7 @@ def test_the_sample_is_the_same_in_another_run_and_independent_of_the_scores(tmp
     for run in range(2):
         gallery, _ = _gallery(tmp_path / str(run), limits)
         for i, counts in enumerate(_random_counts(50, seed=run)):
-            gallery.offer(f'{i}.png', counts, _views)
+            gallery.offer(f'{i}.png', counts, _picture)
         chosen.append([entry['filename'] for entry in gallery.finish()])
     assert chosen[0] == chosen[1] and len(chosen[0]) == 5
 
@@ -108,7 +110,7 @@ def test_the_sample_is_uniform(tmp_path):
     for run in range(300):
         gallery, _ = _gallery(tmp_path, limits)
         for i in range(12):
-            gallery.offer(f'{run}-{i}.png', np.eye(3, dtype=np.int64), _views)
+            gallery.offer(f'{run}-{i}.png', np.eye(3, dtype=np.int64), _picture)
         for entry in gallery.finish():
             times[int(entry['filename'].split('-')[1].split('.')[0])] += 1
     assert times.sum() == 900
@@ -117,7 +119,7 @@ def test_the_sample_is_uniform(tmp_path):
 
 def test_an_image_without_counted_pixels_is_not_kept(tmp_path):
     gallery, _ = _gallery(tmp_path)
-    assert not gallery.offer('empty.png', np.zeros((3, 3), np.int64), _views)
+    assert not gallery.offer('empty.png', np.zeros((3, 3), np.int64), _picture)
     assert gallery.finish() == []
 
 
@@ -125,7 +127,7 @@ def test_the_four_pictures(tmp_path):
     files = PictureFiles(str(tmp_path), step=7, colors=COLORS, ignore_label=255)
     image = np.full((2, 3, 3), 200, np.uint8)
     label, prediction = np.array([[0, 1, 255], [2, 2, 0]]), np.array([[0, 0, 1], [2, 1, 0]])
-    paths = files.write(3, image, label, prediction)
+    paths = files.write(3, _picture(image, label, prediction))
     assert not (tmp_path / paths['image']).exists()
     files.publish()
     views = {view: np.array(Image.open(tmp_path / path).convert('RGBA')) for view, path in paths.items()}
@@ -142,7 +144,7 @@ def test_more_classes_than_a_palette_holds(tmp_path):
     colors = [(i % 256, i // 256, 77) for i in range(300)]
     files = PictureFiles(str(tmp_path), step=7, colors=colors, ignore_label=65535)
     label = np.array([[0, 299, 65535]])
-    paths = files.write(0, np.zeros((1, 3, 3), np.uint8), label, label)
+    paths = files.write(0, _picture(np.zeros((1, 3, 3), np.uint8), label))
     files.publish()
     painted = np.array(Image.open(tmp_path / paths['label']))
     np.testing.assert_array_equal(painted, [[(*colors[0], 255), (*colors[299], 255), (0, 0, 0, 0)]])
@@ -152,7 +154,7 @@ def test_a_large_image_is_reduced_without_blending_classes(tmp_path):
     files = PictureFiles(str(tmp_path), step=7, colors=COLORS, ignore_label=255)
     label = np.zeros((2 * 300, 2 * MAX_SIDE), np.uint8)
     label[:, MAX_SIDE:] = 2
-    paths = files.write(0, np.zeros((*label.shape, 3), np.uint8), label, label)
+    paths = files.write(0, _picture(np.zeros((*label.shape, 3), np.uint8), label))
     files.publish()
     for path in paths.values():
         assert Image.open(tmp_path / path).size == (MAX_SIDE, 300)
@@ -162,10 +164,10 @@ def test_a_large_image_is_reduced_without_blending_classes(tmp_path):
 
 def test_an_earlier_page_keeps_its_pictures_until_there_is_a_new_one(tmp_path):
     first = PictureFiles(str(tmp_path), step=7, colors=COLORS, ignore_label=255)
-    old = first.write(0, *_views())
+    old = first.write(0, _picture())
     first.publish()
     second = PictureFiles(str(tmp_path), step=9, colors=COLORS, ignore_label=255)
-    new = second.write(0, *_views())
+    new = second.write(0, _picture())
     assert (tmp_path / old['image']).exists() and not (tmp_path / new['image']).exists()
     second.publish()
     assert (tmp_path / old['image']).exists() and (tmp_path / new['image']).exists()
@@ -175,8 +177,8 @@ def test_an_earlier_page_keeps_its_pictures_until_there_is_a_new_one(tmp_path):
 
 def test_what_an_interrupted_evaluation_left_is_removed(tmp_path):
     interrupted = PictureFiles(str(tmp_path), step=7, colors=COLORS, ignore_label=255)
-    interrupted.write(0, *_views())
+    interrupted.write(0, _picture())
     again = PictureFiles(str(tmp_path), step=7, colors=COLORS, ignore_label=255)
-    kept = again.write(1, *_views())
+    kept = again.write(1, _picture())
     again.publish()
     assert _on_disk(tmp_path) == sorted(path.rpartition('/')[2] for path in kept.values())

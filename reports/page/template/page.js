@@ -1,7 +1,7 @@
 'use strict';
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
-const percent = (x) => (x === null || x === undefined ? '–' : (100 * x).toFixed(1));
+const percent = (x) => (x === null || x === undefined ? '-' : (100 * x).toFixed(1));
 const element = (tag, text, className) => Object.assign(document.createElement(tag), {textContent: text, className: className || ''});
 const matches = (text, typed) => text.toLowerCase().includes(typed.trim().toLowerCase());
 

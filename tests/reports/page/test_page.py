@@ -22,12 +22,12 @@ from tests.reports.page import evaluation
 HOSTILE = (
     '</script><script>alert(1)</script>',
     'a"onclick="b',
-    "it's",
+    "it's $x^$",
     '&amp;',
-    'ö€ – 車',
+    'ö€ - 車',
     '{{ 1 + 1 }}',
     'x' * 80,
-    'car',
+    '0',
 )
 
 
@@ -36,12 +36,12 @@ class _Page(HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
         self.scripts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
+        self.tags.append((tag, {name: value or '' for name, value in attrs}))
         if tag == 'script':
             self.scripts.append('')
 
@@ -98,7 +98,7 @@ def test_nothing_is_loaded_from_elsewhere(evaluated, text):
 def test_ids_are_unique_and_references_resolve(text):
     page = _Page(text)
     assert len(page.ids()) == len(set(page.ids()))
-    references = [a['href'][1:] for _, a in page.tags if (a.get('href') or '').startswith('#')]
+    references = [a['href'][1:] for _, a in page.tags if a.get('href', '').startswith('#')]
     references += re.findall(r'url\(#([^)]+)\)', text)
     references += [a['xlink:href'][1:] for _, a in page.tags if a.get('xlink:href')]
     assert references and set(references) <= set(page.ids())
@@ -148,7 +148,7 @@ def test_an_absent_class_has_a_dash(tmp_path):
     metrics['absent_classes'] = ['pole']
     text = render.html(metrics, str(tmp_path / 'report'))
     row = text[text.index('<tr data-class="pole">') :].partition('</tr>')[0]
-    assert 'data-value="">–<' in row
+    assert 'data-value="">-<' in row
     assert 'Not in this data, so without a score: pole.' in text
 
 

@@ -142,9 +142,8 @@ def test_a_cell_of_the_matrix_leads_to_its_images(page, metrics):
     assert pixels and _names(page, metrics['gallery']) == sorted(pixels, key=lambda name: -pixels[name])
     scores = [element.text for element in _shown(page, '#gallery .score')]
     assert scores == [f'{n:,} px' for n in sorted(pixels.values(), reverse=True)]
-    assert _focused(page).find_element(By.CLASS_NAME, 'name').get_attribute('textContent') == max(
-        pixels, key=pixels.get
-    )
+    worst = max(pixels, key=lambda name: pixels[name])
+    assert _focused(page).find_element(By.CLASS_NAME, 'name').get_attribute('textContent') == worst
     clear = _one(page, '#pair-clear')
     assert clear.text == f'✕ only {pair["label"]} → {pair["prediction"]}'
     clear.click()
@@ -201,8 +200,9 @@ def test_the_gallery_sorts_and_filters(page, metrics):
 def _pixel(page, x: float, y: float = 0.5) -> str:
     """What lies on top at a place of the stage, as shares of its sides."""
     script = """
-      const stage = document.getElementById('stage'), box = stage.getBoundingClientRect();
-      return document.elementsFromPoint(box.left + arguments[0] * box.width, box.top + arguments[1] * box.height)[0].className;
+      const box = document.getElementById('stage').getBoundingClientRect();
+      const [x, y] = [box.left + arguments[0] * box.width, box.top + arguments[1] * box.height];
+      return document.elementsFromPoint(x, y)[0].className;
     """
     return page.execute_script(script, x, y)
 
@@ -229,7 +229,7 @@ def test_the_viewer_by_mouse(page, metrics):
     assert 20 <= int(slider.get_attribute('value') or 0) <= 30
     assert (_pixel(page, 0.15), _pixel(page, 0.4)) == ('over', 'base')
     facts = _one(page, '#viewer-facts').text
-    assert f'{100 * worst["mean_iou"]:.1f} %' in facts and f'{worst["width"]} × {worst["height"]}' in facts
+    assert f'{100 * worst["mean_iou"]:.1f} %' in facts and f'{worst["width"]} \u00d7 {worst["height"]}' in facts
     for name, iou in worst['class_iou'].items():
         assert f'{name} {100 * iou:.1f} %' in facts
     _one(page, '#viewer-close').click()

@@ -21,7 +21,8 @@ _EXAMPLES = """\
     python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval --follow
 
 Every example of eval_input_reader is scored exactly once. Results: EVAL_DIR/metrics.json (the last evaluated
-checkpoint), metrics-<step>.json (each), TensorBoard scalars at the checkpoint's step, a table on the terminal.
+checkpoint), metrics-<step>.json (each), report/index.html, TensorBoard scalars at the checkpoint's step, a table on the
+terminal.
 See docs/evaluation.md.
 """
 
@@ -52,6 +53,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'image_summaries',
         default=False,
         help='image, label and prediction of the first examples in TensorBoard',
+    )
+    command_line.add_boolean(
+        parser, 'report', default=True, help='write EVAL_DIR/report/index.html, a page of the results with pictures'
     )
     command_line.add_boolean(parser, 'verbose', default=False, help="print each image's accuracy")
     command_line.add_boolean(parser, 'limit_gpu_mem', default=False, help='let GPU memory grow as needed')
@@ -86,7 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
     for path in paths:
         try:
-            evaluation = evaluator.evaluate(path, keep_pictures=args.image_summaries, verbose=args.verbose)
+            evaluation = evaluator.evaluate(
+                path,
+                eval_dir=args.eval_dir,
+                report=args.report,
+                keep_pictures=args.image_summaries,
+                verbose=args.verbose,
+            )
         except CheckpointError as error:
             if not args.follow or tf.io.gfile.exists(f'{path}.index'):
                 raise
@@ -98,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(eval_results.describe(evaluation.metrics))
         _note_num_examples(config, evaluation.metrics['num_examples'])
         print(f'wrote {written}')
+        if args.report:
+            print(f'look at {os.path.join(args.eval_dir, "report", "index.html")}')
     return 0
 
 

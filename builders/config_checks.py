@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,7 +146,11 @@ def _network_problems(config: PipelineConfig) -> Iterator[str]:
 
 
 def _evaluation_problems(evaluation: EvalConfig) -> Iterator[str]:
-    """Relations within eval_config."""
+    """Relations within eval_config, and its regular expression."""
+    try:
+        re.compile(evaluation.group_pattern)
+    except re.error as error:
+        yield f'eval_config.group_pattern: got {evaluation.group_pattern!r}, not a regular expression: {error}'
     if evaluation.inference.HasField('sliding_window') and evaluation.eval_input_type.HasField('padded_eval_input'):
         yield (
             'eval_config.inference.sliding_window: set together with eval_input_type.padded_eval_input, which would '

@@ -5,12 +5,23 @@ Colours come as one RGB triple per class, position = class id, each channel in 0
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Color = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One evaluated example: image uint8 [H, W, 3], label and prediction integers [H, W]."""
+
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+
 
 _GAP = 4
 _SWATCH = 14

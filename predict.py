@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     looks.check_padding(args.pad_to_shape)
 
     with command_line.quiet_start():
-        from engine import image_files, output_folder, predict_lib
+        from engine import image_files, output_folder, painting, predict_lib
 
     images = image_files.find(args.input_path, output_dir=args.output_dir)
     output_folder.make(args.output_dir, '--output_dir')
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pad_to_shape=args.pad_to_shape,
             views=looks,
         )
-    id_table = predict_lib.label_id_table(predictor.label_map) if args.label_ids else None
+    id_table = painting.label_id_table(predictor.label_map) if args.label_ids else None
     failures = predict_lib.run(predictor, images, args.output_dir, outputs=args.outputs, id_table=id_table)
     print(f'{len(images) - len(failures)} of {len(images)} images written to {args.output_dir}')
     return 1 if failures else 0

@@ -20,6 +20,7 @@ from core.model import SegmentationModel
 from core.servable import Servable
 from engine import class_scores, image_records, inference
 from engine.gallery import Gallery
+from engine.saved_predictions import SavedPredictions
 from engine.views import Views
 from inputs import pipeline
 from inputs.label_map import LabelMap
@@ -87,6 +88,11 @@ class Evaluator:
         self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
 
+    @property
+    def padded_size(self) -> tuple[int, int] | None:
+        """(height, width) that images are padded to inside; None if they are not."""
+        return self._fit.padded_size
+
     def evaluate(
         self,
         checkpoint: str | inference.Restored,
@@ -94,6 +100,7 @@ class Evaluator:
         max_examples: int | None = None,
         eval_dir: str | None = None,
         report: bool = False,
+        predictions: SavedPredictions | None = None,
         keep_pictures: bool = False,
         verbose: bool = False,
     ) -> Evaluation:
@@ -104,6 +111,7 @@ class Evaluator:
           max_examples: only the first ones; None takes all.
           eval_dir: where images-<step>.jsonl is written; None writes none.
           report: also choose and write the pictures of the page in `eval_dir`.
+          predictions: saves what is predicted.
           keep_pictures: return the first examples with their predictions.
           verbose: print each example's accuracy and the mean IoU so far.
 
@@ -114,6 +122,8 @@ class Evaluator:
         restored = checkpoint
         if not isinstance(restored, inference.Restored):
             restored = inference.restore(self._model, self._score_whole, restored)
+        if predictions:
+            predictions.begin(restored.step)
         scores = self._accumulator()
         gallery = self._gallery(eval_dir, restored.step) if report and eval_dir else None
         pictures, cross_entropy = [], 0.0
@@ -133,6 +143,8 @@ class Evaluator:
                 picture = functools.partial(_picture, example.image, label, prediction)
                 if gallery:
                     gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
+                if predictions:
+                    predictions.add(example.name, example.whole.numpy(), prediction, self._fit.corner(example.whole))
                 if keep_pictures and len(pictures) < NUM_PICTURES:
                     pictures.append(picture())
                 if verbose:
@@ -190,6 +202,7 @@ class Evaluator:
                 instance_ids = example[fields.INSTANCES].numpy()
                 yield _Example(
                     name=name,
+                    whole=example[fields.IMAGE],
                     image=image,
                     label=label,
                     instance_ids=self._fit.cut(instance_ids) if instance_ids.size else None,
@@ -234,9 +247,13 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Example:
-    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them."""
+    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them.
+
+    `whole` is the image before it was cut.
+    """
 
     name: str
+    whole: tf.Tensor
     image: tf.Tensor
     label: tf.Tensor
     instance_ids: np.ndarray | None
@@ -273,8 +290,15 @@ class _Fit:
         """The central crop of [H, W, ...]; everything if no crop was asked for."""
         if not self.crop_size:
             return pixels
-        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        top, left = self.corner(pixels)
         return pixels[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+
+    def corner(self, pixels: Any) -> tuple[int, int]:
+        """Top and left of what `cut` leaves of [H, W, ...]."""
+        if not self.crop_size:
+            return 0, 0
+        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        return top, left
 
     def describe(self) -> str:
         """For `metrics.json`."""

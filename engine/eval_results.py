@@ -34,6 +34,15 @@ def evaluated_steps(eval_dir: str) -> list[int]:
     return sorted(int(match[1]) for name in tf.io.gfile.listdir(eval_dir) if (match := _OF_STEP.match(name)))
 
 
+def remove_unfinished(eval_dir: str) -> None:
+    """Removes what a killed process left half written: `metrics*.tmp`, `images-*.tmp`."""
+    if not tf.io.gfile.isdir(eval_dir):
+        return
+    for name in tf.io.gfile.listdir(eval_dir):
+        if name.startswith(('metrics', 'images-')) and name.endswith('.tmp'):
+            tf.io.gfile.remove(os.path.join(eval_dir, name))
+
+
 def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_path: str) -> str:
     """Writes `metrics-<step>.json`, TensorBoard's file, `metrics.json` (the last evaluated), and the page.
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.errors import DataError, UsageError
+from core.errors import DataError, UsageError, UserError
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 SUFFIXES = {'ids': '_ids.png', 'color': '_color.png', 'overlay': '_overlay.png'}
@@ -86,15 +86,23 @@ def read_rgb(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def write_png(pixels: np.ndarray, path: str) -> None:
-    """Writes uint8 [H, W] or [H, W, 3], or ids above 255 as 16-bit grey, beside and renames it into place."""
+    """Writes uint8 [H, W] or [H, W, 3], or ids above 255 as 16-bit grey, beside and renames it into place.
+
+    Raises UserError, and leaves nothing, if the file system refuses: no space, no permission, a name too long.
+    """
     wide = pixels.dtype != np.uint8
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint16) if wide else pixels).save(buffer, 'PNG')
-    tf.io.gfile.makedirs(os.path.dirname(path) or '.')
     temporary = f'{path}.{os.getpid()}.tmp'
-    with tf.io.gfile.GFile(temporary, 'wb') as f:
-        f.write(buffer.getvalue())
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    try:
+        tf.io.gfile.makedirs(os.path.dirname(path) or '.')
+        with tf.io.gfile.GFile(temporary, 'wb') as f:
+            f.write(buffer.getvalue())
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except tf.errors.OpError as error:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.remove(temporary)
+        raise UserError(f'{path}: cannot be written ({_first_line(error)})') from None
 
 
 @contextlib.contextmanager

@@ -14,11 +14,10 @@ from tqdm import tqdm
 
 from core.errors import DataError, UsageError, UserError
 from core.servable import PREDICTIONS, PROBABILITIES, InputShape, Servable
-from engine import checkpoints, class_scores, exported_graph, image_files, inference
+from engine import checkpoints, class_scores, exported_graph, image_files, inference, painting
 from engine.image_files import InputImage
 from engine.views import WHOLE_IMAGE, Views
 from inputs.label_map import LabelMap
-from reports import pictures
 
 LABEL_MAP = 'label_map.json'
 OUTPUTS = tuple(image_files.SUFFIXES)
@@ -100,13 +99,6 @@ def from_export(path: str, config: Any = None, *, views: Views = WHOLE_IMAGE) ->
     return Predictor(predict=predict, label_map=label_map, max_pixels=_max_pixels(views))
 
 
-def label_id_table(label_map: LabelMap) -> tuple[int, ...]:
-    """The data set's own id of each class; UsageError if the label map does not tell them."""
-    if label_map.label_ids is None:
-        raise UsageError('--label_ids: the label map has no label_id in its classes; leave the flag out for class ids')
-    return label_map.label_ids
-
-
 def run(
     predictor: Predictor,
     images: Sequence[InputImage],
@@ -151,19 +143,11 @@ def _predict_one(
 ) -> None:
     pixels = image_files.read_rgb(image.path, max_pixels=predictor.max_pixels)
     class_ids = predictor.predict(pixels)
-    colors = predictor.label_map.colors
-    if class_ids.max() >= len(colors):
-        raise DataError(f'class {class_ids.max()} is predicted, but the label map has {len(colors)} classes')
-    paint = {
-        'ids': lambda: class_ids if id_table is None else np.asarray(id_table)[class_ids],
-        'color': lambda: pictures.colorize(class_ids, colors),
-        'overlay': lambda: pictures.overlay(pixels, class_ids, colors, alpha=alpha),
-    }
     for output in outputs:
-        painted = paint[output]()
-        narrow = painted.max() <= np.iinfo(np.uint8).max
-        path = os.path.join(output_dir, image.name + image_files.SUFFIXES[output])
-        image_files.write_png(painted.astype(np.uint8) if narrow else painted, path)
+        painted = painting.paint(
+            output, pixels, class_ids, predictor.label_map, id_table=id_table if output == 'ids' else None, alpha=alpha
+        )
+        image_files.write_png(painted, os.path.join(output_dir, image.name + image_files.SUFFIXES[output]))
 
 
 def _label_map(folder: str, config: Any) -> LabelMap:

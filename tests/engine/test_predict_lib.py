@@ -10,7 +10,7 @@ from PIL import Image
 from builders import config_loader
 from core.errors import CheckpointError, DataError, UsageError
 from core.servable import Servable
-from engine import checkpoints, class_scores, image_files, inference, predict_lib
+from engine import checkpoints, class_scores, image_files, inference, painting, predict_lib
 from engine.views import Views
 from exporters import frozen_graph, saved_model
 from inputs.label_map import LabelMap
@@ -100,12 +100,12 @@ def test_label_ids_replace_class_ids(model, tmp_path):
     (image,) = _save_images(tmp_path / 'in', (12, 15))
     label_map = LabelMap(names=('road', 'sky', 'car'), colors=COLORS, label_ids=(7, 23, 26))
     found = image_files.find([str(tmp_path / 'in')], output_dir=str(tmp_path / 'out'))
-    table = predict_lib.label_id_table(label_map)
+    table = painting.label_id_table(label_map)
     predict_lib.run(_predictor(model, label_map), found, str(tmp_path / 'out'), outputs=['ids'], id_table=table)
     expected = np.array([7, 23, 26])[fake_model.class_ids(model, image[np.newaxis])[0]]
     np.testing.assert_array_equal(_pixels(tmp_path / 'out' / 'street0_ids.png'), expected)
     with pytest.raises(UsageError, match='--label_ids: the label map has no label_id'):
-        predict_lib.label_id_table(LabelMap.default(3))
+        painting.label_id_table(LabelMap.default(3))
 
 
 def test_a_bad_picture_is_named_and_the_rest_goes_on(model, tmp_path, capsys):

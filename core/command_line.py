@@ -151,6 +151,10 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
+# What the operating system says, as TensorFlow repeats it.
+_DISK_FULL = ('No space left on device', 'Disk quota exceeded', 'File too large')
+
+
 def _said(error: Exception) -> str | None:
     """What the user reads of an error; None if it is a defect of the program, whose traceback is wanted."""
     if isinstance(error, UserError):
@@ -161,7 +165,9 @@ def _said(error: Exception) -> str | None:
         return None
     errors = sys.modules['tensorflow'].errors
     first_line = str(getattr(error, 'message', '')).partition('\n')[0]
+    if isinstance(error, errors.OpError) and any(said in first_line for said in _DISK_FULL):
+        return f'{first_line}; make room and run the same command again, what is finished is kept'
     if isinstance(error, errors.ResourceExhaustedError):
-        return f'out of memory or disk space: {first_line}; choose a smaller train_config.batch_size or crop'
+        return f'out of memory: {first_line}; choose a smaller train_config.batch_size or crop'
     file_errors = (errors.NotFoundError, errors.PermissionDeniedError, errors.FailedPreconditionError)
     return first_line if isinstance(error, file_errors) and getattr(error, 'op', None) is None else None

@@ -85,7 +85,9 @@ class TrainEvaluation:
         """
         metrics = self._read(step)
         if metrics is None:
-            evaluation = self._evaluator.evaluate(inference.Restored(path=checkpoint, step=step))
+            evaluation = self._evaluator.evaluate(
+                inference.Restored(path=checkpoint, step=step), eval_dir=self._directory
+            )
             eval_results.write(
                 evaluation, self._directory, label_map=self._evaluator.label_map, config_path=self._config_path
             )

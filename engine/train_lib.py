@@ -174,7 +174,7 @@ def _batches(
         on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
         iterator = iter(strategy.distribute_datasets_from_function(replica_batches, on_host))
     while True:
-        with pipeline.user_errors():
+        with pipeline.user_errors(config.train_input_reader.tf_record_input_reader.input_path):
             batch = next(iterator, None)
         if batch is None:
             return

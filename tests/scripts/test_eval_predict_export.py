@@ -14,7 +14,7 @@ from PIL import Image
 import eval as eval_script
 import export as export_script
 import predict as predict_script
-from core.errors import CheckpointError, UsageError
+from core.errors import CheckpointError, UsageError, UserError
 from tests import tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,24 @@ def test_eval_of_a_padded_input_by_override(run, model, tmp_path):
     metrics = json.loads((tmp_path / 'metrics-5.json').read_text())
     assert metrics['eval_input'] == 'padded to 70 x 99'
     assert metrics['num_pixels'] == sum((label != 255).sum() for label in run.labels)
+
+
+def test_eval_saves_what_predict_writes(run, model, tmp_path, capsys):
+    """The pictures of an evaluation are byte for byte those of predict.py on the same image."""
+    Image.fromarray(run.images[0]).save(tmp_path / 'street_0.png')
+    flags = ['--checkpoint', run.folder / 'train' / 'model.ckpt-5', '--eval_dir', tmp_path / 'eval']
+    assert eval_script.main(_flags(run, *flags, '--save_predictions', 'ids,label_ids,color,overlay')) == 0
+    folder = tmp_path / 'eval' / 'predictions-5'
+    assert f'predictions of 4 images in {folder}' in capsys.readouterr().out
+    assert len(list(folder.iterdir())) == 16
+    for more, suffixes in (([], ('ids', 'color', 'overlay')), (['--label_ids', '--outputs', 'ids'], ('labelIds',))):
+        source = ['--trained_checkpoint', run.folder / 'train', '--input_path', tmp_path / 'street_0.png']
+        assert predict_script.main(_flags(run, *source, '--output_dir', tmp_path / 'out', *more)) == 0
+        for suffix in suffixes:
+            written = tmp_path / 'out' / f'street_0_{suffix.replace("labelIds", "ids")}.png'
+            assert (folder / f'street_0_{suffix}.png').read_bytes() == written.read_bytes()
+    with pytest.raises(UserError, match=r'street_0\.png: the server wants names'):
+        eval_script.main(_flags(run, *flags, '--save_predictions', 'cityscapes'))
 
 
 def test_export_then_predict_from_both(run, model, tmp_path, capsys):
@@ -186,6 +204,11 @@ def test_wrong_flags_of_predict(flags, message):
 @pytest.mark.parametrize(
     ('script', 'flags', 'message'),
     [
+        (
+            eval_script,
+            ['--eval_dir', 'e', '--save_predictions', 'ids,masks'],
+            "got 'masks', choose from ids",
+        ),
         (export_script, ['--input_shape', '1024x2048'], 'expected height,width,3 or batch,height,width,3'),
         (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
         (predict_script, ['--input_path', 'x', '--window', '512'], 'expected height,width, for example'),
@@ -198,7 +221,8 @@ def test_wrong_flags_of_predict(flags, message):
 )
 def test_wrong_values_are_usage_errors(script, flags, message, capsys):
     with pytest.raises(SystemExit) as caught:
-        script.main(['--config_path', 'x', '--trained_checkpoint', 'x', '--output_dir', 'x', *flags])
+        common = [] if script is eval_script else ['--trained_checkpoint', 'x', '--output_dir', 'x']
+        script.main(['--config_path', 'x', *common, *flags])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 

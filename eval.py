@@ -1,4 +1,4 @@
-"""Scores the checkpoints of a training run: mean IoU, class IoU, pixel accuracy, confusion matrix."""
+"""Scores the checkpoints of a training run: IoU of classes, categories and instances, with intervals; compares two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from core import command_line
-from core.errors import CheckpointError, UsageError
+from core.errors import CheckpointError, ConfigError, UsageError
 
 _EXAMPLES = """\
   the newest checkpoint, once:
@@ -19,10 +19,18 @@ _EXAMPLES = """\
       --evaluate_all_from_checkpoint model.ckpt-2000
   beside a running training, each new checkpoint until train_config.num_steps:
     python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval --follow
+  is run B better than run A? from what both evaluations left, on the same images:
+    python eval.py --compare runs/a/eval runs/b/eval --eval_dir runs/a_b
+  two checkpoints, evaluated first into EVAL_DIR/a and EVAL_DIR/b:
+    python eval.py --compare runs/a/model.ckpt-900 runs/b/model.ckpt-900 --config_path configs/x.config \\
+      --eval_dir runs/a_b
+  one checkpoint under two configs (a sliding window in one of them, for example):
+    python eval.py --compare whole.config windows.config --checkpoint runs/a --eval_dir runs/whole_windows
 
 Every example of eval_input_reader is scored exactly once. Results: EVAL_DIR/metrics.json (the last evaluated
-checkpoint), metrics-<step>.json (each), report/index.html, TensorBoard scalars at the checkpoint's step, a table on the
-terminal.
+checkpoint), metrics-<step>.json and images-<step>.jsonl (each), TensorBoard scalars at the checkpoint's step, a table
+on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences with intervals, and a sign test. Both make
+a page of it, EVAL_DIR/report/index.html.
 See docs/evaluation.md.
 """
 
@@ -30,11 +38,18 @@ See docs/evaluation.md.
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags, checked against each other."""
     parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
-    command_line.add_config_flags(parser)
+    command_line.add_config_flags(parser, required=False)
     parser.add_argument('--train_dir', metavar='DIR', help='where the checkpoints are (train.py --logdir)')
     parser.add_argument('--eval_dir', required=True, metavar='DIR', help='where results are written')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--checkpoint', metavar='FILE', help='this checkpoint only; --train_dir is not needed')
+    parser.add_argument(
+        '--compare',
+        nargs=2,
+        metavar=('A', 'B'),
+        help='two eval_dirs, metrics JSON files, checkpoints (of --config_path) or .config files (of --checkpoint or '
+        '--train_dir)',
+    )
     which.add_argument(
         '--evaluate_all_from_checkpoint',
         metavar='CKPT',
@@ -60,6 +75,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     command_line.add_boolean(parser, 'verbose', default=False, help="print each image's accuracy")
     command_line.add_boolean(parser, 'limit_gpu_mem', default=False, help='let GPU memory grow as needed')
     args = parser.parse_args(argv)
+    if args.compare:
+        _check_comparison(args)
+        return args
+    if not args.config_path:
+        raise UsageError('--config_path is missing; give the pipeline .config')
     if not args.checkpoint and not args.train_dir:
         raise UsageError('--train_dir is missing; give it, or one checkpoint by --checkpoint')
     if args.checkpoint and args.follow:
@@ -69,8 +89,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def _check_comparison(args: argparse.Namespace) -> None:
+    if args.follow or args.evaluate_all_from_checkpoint:
+        raise UsageError('--compare: of two evaluations; remove --follow and --evaluate_all_from_checkpoint')
+    configs = [place for place in args.compare if place.endswith('.config')]
+    if configs and not args.checkpoint and not args.train_dir:
+        raise UsageError(f'--compare: {configs[0]} needs the checkpoint to evaluate: --checkpoint or --train_dir')
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    if args.compare:
+        return _compare(args)
     from builders import config_loader
 
     config = config_loader.load(args.config_path, args.overrides, 'eval')
@@ -111,6 +141,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.report:
             print(f'look at {os.path.join(args.eval_dir, "report", "index.html")}')
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    with command_line.quiet_start():
+        from engine import compare_lib, output_folder
+
+    compare_lib.check_places(args.compare, has_config=bool(args.config_path))
+    output_folder.make(args.eval_dir, '--eval_dir')
+    a, b = (
+        compare_lib.load(place if compare_lib.is_finished(place) else _evaluate_first(args, place, side))
+        for side, place in zip('ab', args.compare, strict=True)
+    )
+    result = compare_lib.compare(a, b)
+    written = compare_lib.write(result, args.eval_dir)
+    print(compare_lib.describe(result))
+    print(f'wrote {written}')
+    if args.report:
+        from reports.page import render
+
+        print(f'look at {render.write(args.eval_dir)}')
+    return 0
+
+
+def _evaluate_first(args: argparse.Namespace, place: str, side: str) -> str:
+    """Evaluates a config or a checkpoint into a folder of --eval_dir; returns the folder."""
+    from builders import config_loader
+    from engine import checkpoint_queue, eval_results
+    from engine.eval_lib import Evaluator
+
+    is_config = place.endswith('.config')
+    config_path = place if is_config else args.config_path
+    if not config_path:
+        raise ConfigError(f'--config_path is missing, to evaluate {place}')
+    config = config_loader.load(config_path, args.overrides, 'eval')
+    checkpoint = (args.checkpoint or checkpoint_queue.newest(args.train_dir)) if is_config else place
+    eval_dir = os.path.join(args.eval_dir, side)
+    evaluator = Evaluator(config)
+    config_loader.save(config, os.path.join(eval_dir, 'pipeline.config'))
+    evaluation = evaluator.evaluate(checkpoint, eval_dir=eval_dir, report=args.report, verbose=args.verbose)
+    eval_results.write(evaluation, eval_dir, label_map=evaluator.label_map, config_path=config_path)
+    return eval_dir
 
 
 def _checkpoints(args: argparse.Namespace, num_steps: int) -> Iterable[str]:

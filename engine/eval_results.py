@@ -32,10 +32,10 @@ def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_
     """
     tf.io.gfile.makedirs(eval_dir)
     metrics = {**evaluation.metrics, 'config': config_path}
-    _write_json(metrics, os.path.join(eval_dir, f'metrics-{metrics["step"]}.json'))
+    write_json(metrics, os.path.join(eval_dir, f'metrics-{metrics["step"]}.json'))
     _write_summaries(evaluation, eval_dir, label_map)
     path = os.path.join(eval_dir, METRICS)
-    _write_json(metrics, path)
+    write_json(metrics, path)
     if evaluation.picture_files:
         _write_page(eval_dir, evaluation.picture_files)
     return path
@@ -55,7 +55,8 @@ def describe(metrics: dict[str, Any]) -> str:
     return f'{metrics["checkpoint"]} (step {metrics["step"]}): {images}\n\n{segmentation.table(metrics)}\n'
 
 
-def _write_json(content: dict[str, Any], path: str) -> None:
+def write_json(content: dict[str, Any], path: str) -> None:
+    """Beside and renamed."""
     temporary = f'{path}.{os.getpid()}.tmp'
     with tf.io.gfile.GFile(temporary, 'w') as f:
         f.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')

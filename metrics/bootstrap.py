@@ -99,8 +99,11 @@ def interval(samples: np.ndarray, *, num_units: int, level: float = LEVEL) -> np
     tail = special.ndtr(-quantile)
     flat = samples.reshape(len(samples), -1)
     ends = np.full((2, flat.shape[1]), np.nan)
-    for column in range(flat.shape[1]):
-        defined = flat[:, column][~np.isnan(flat[:, column])]
+    undefined = np.isnan(flat)
+    partly = undefined.any(0)
+    ends[:, ~partly] = np.quantile(flat[:, ~partly], [tail, 1 - tail], axis=0)
+    for column in np.flatnonzero(partly):
+        defined = flat[~undefined[:, column], column]
         if defined.size:
             ends[:, column] = np.quantile(defined, [tail, 1 - tail])
     return ends.reshape(2, *samples.shape[1:])

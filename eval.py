@@ -29,8 +29,8 @@ _EXAMPLES = """\
 
 Every example of eval_input_reader is scored exactly once. Results: EVAL_DIR/metrics.json (the last evaluated
 checkpoint), metrics-<step>.json and images-<step>.jsonl (each), TensorBoard scalars at the checkpoint's step, a table
-on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences with intervals, and a sign test. Both make
-a page of it, EVAL_DIR/report/index.html.
+on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences with intervals, and a sign test. Of
+either, EVAL_DIR/report/index.html is a page to look at.
 See docs/evaluation.md.
 """
 

@@ -13,6 +13,7 @@ from reports.page.sections import Metrics
 
 _VIEWS = (('label', 'Label'), ('prediction', 'Prediction'), ('overlay', 'Overlay'), ('error', 'Errors'))
 _VIEWS_OF_TWO = (
+    ('b-over-a', 'Prediction B | A'),
     ('label', 'Label'),
     ('prediction-a', 'Prediction A'),
     ('prediction', 'Prediction B'),
@@ -138,4 +139,5 @@ def _subtitle(metrics: Metrics) -> str:
 
 
 def _name(side: dict[str, Any]) -> str:
-    return str(side.get('checkpoint') or side.get('metrics'))
+    step = f', step {side["step"]:,}' if side.get('step') is not None else ''
+    return f'{os.path.dirname(str(side.get("metrics")))}{step}'

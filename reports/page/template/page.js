@@ -135,7 +135,6 @@ function open(card) {
   current = card;
   const entry = entryOf(card);
   byId('viewer-title').textContent = entry.filename || 'image without a name';
-  stage.querySelector('.base').src = entry.files.image;
   stage.querySelector('.base').alt = entry.filename;
   byId('viewer-facts').replaceChildren(...facts(entry));
   const shown = shownCards(), at = shown.indexOf(card);
@@ -145,10 +144,11 @@ function open(card) {
   look();
   if (!viewer.open) viewer.showModal();
 }
-const fileOf = (entry, view) => entry.files[view === 'overlay' ? 'prediction' : view];
+const fileOf = (entry, view) => entry.files[['overlay', 'b-over-a'].includes(view) ? 'prediction' : view];
 function look() {
   const view = viewer.querySelector('[name=view]:checked').value, over = stage.querySelector('.over');
   stage.dataset.view = view;
+  stage.querySelector('.base').src = entryOf(current).files[view === 'b-over-a' ? 'prediction-a' : 'image'];
   over.src = fileOf(entryOf(current), view) || '';
   over.alt = view;
   stage.style.setProperty('--cut', `${byId('cut').value}%`);

@@ -166,9 +166,9 @@ def test_pictures_that_are_gone_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'word'),
     [
-        (None, 'no such file; run eval.py'),
+        (None, 'no metrics.json and no comparison.json there; run eval.py'),
         ('{', 'cannot be read as JSON'),
-        ('[]', 'not of eval.py'),
+        ('[]', 'no mean_iou, so not of this eval.py'),
         ('{}', 'no mean_iou'),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, word):
         (tmp_path / 'metrics.json').write_text(content)
     with pytest.raises(DataError, match=word) as raised:
         render.write(str(tmp_path))
-    assert 'metrics.json' in str(raised.value) and '\n' not in str(raised.value)
+    assert str(tmp_path) in str(raised.value) and '\n' not in str(raised.value)
     assert not (tmp_path / 'report' / 'index.html').exists()
 
 

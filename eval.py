@@ -36,9 +36,9 @@ _EXAMPLES = """\
     python eval.py --compare whole.config windows.config --checkpoint runs/a --eval_dir runs/whole_windows
 
 Every example of eval_input_reader is scored exactly once. Results: EVAL_DIR/metrics.json (the last evaluated
-checkpoint), metrics-<step>.json and images-<step>.jsonl (each), report/index.html, TensorBoard scalars at the
-checkpoint's step, a table on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences with
-intervals, and a sign test.
+checkpoint), metrics-<step>.json and images-<step>.jsonl (each), TensorBoard scalars at the checkpoint's step, a table
+on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences with intervals, and a sign test. Of
+either, EVAL_DIR/report/index.html is a page to look at.
 See docs/evaluation.md.
 """
 
@@ -225,6 +225,10 @@ def _compare(args: argparse.Namespace) -> int:
     written = compare_lib.write(result, args.eval_dir)
     print(compare_lib.describe(result))
     print(f'wrote {written}')
+    if args.report:
+        from reports.page import render
+
+        print(f'look at {render.write(args.eval_dir)}')
     return 0
 
 
@@ -243,7 +247,7 @@ def _evaluate_first(args: argparse.Namespace, place: str, side: str) -> str:
     eval_dir = os.path.join(args.eval_dir, side)
     evaluator = Evaluator(config)
     config_loader.save(config, os.path.join(eval_dir, 'pipeline.config'))
-    evaluation = evaluator.evaluate(checkpoint, eval_dir=eval_dir, verbose=args.verbose)
+    evaluation = evaluator.evaluate(checkpoint, eval_dir=eval_dir, report=args.report, verbose=args.verbose)
     eval_results.write(evaluation, eval_dir, label_map=evaluator.label_map, config_path=config_path)
     return eval_dir
 

@@ -55,21 +55,16 @@ class BoundaryCounter:
         """
         predictions = np.where(labels == self._ignore_label, labels, predictions)
         distance = max(1, round(DILATION_RATIO * math.hypot(*labels.shape)))
-        level = _levels(labels)
-        near_label = _near(labels, distance)
-        near_prediction = _near(predictions, distance)
-        extra = level | (near_label.view(np.uint8) << 6) | (near_prediction.view(np.uint8) << 7)
-        runs = Runs.of(labels, predictions, extra)
-        label, prediction, extra = runs.values
-        keep = label != self._ignore_label
-        label, prediction, extra, lengths = (x[keep] for x in (label, prediction, extra, runs.lengths))
-        self._add_levels(extra & 63, label, prediction, lengths)
-        in_label, in_prediction = extra & 64 > 0, extra & 128 > 0
-        own = Tally(
-            self._count(label, lengths * (in_label & in_prediction & (label == prediction))),
-            self._count(label, lengths * in_label),
-            self._count(prediction, lengths * in_prediction),
-        )
+        # Four kinds of pixel at each level: near the label's contour or not, near the prediction's or not.
+        kind = _levels(labels) << 2
+        kind |= _near(labels, distance).view(np.uint8) << 1
+        kind |= _near(predictions, distance).view(np.uint8)
+        counts = self._count(Runs.of(labels, predictions, kind))
+        hits = np.diagonal(counts, axis1=2, axis2=3)
+        self.hits += hits.sum(1)
+        self.labels += counts.sum((1, 3))
+        self.predictions += counts.sum((1, 2))
+        own = Tally(hits[:, 3].sum(0), counts[:, 2:].sum((0, 1, 3)), counts[:, 1::2].sum((0, 1, 2)))
         self.bands = Tally(
             self.bands.hits + own.hits, self.bands.labels + own.labels, self.bands.predictions + own.predictions
         )
@@ -96,19 +91,17 @@ class BoundaryCounter:
             ],
         }
 
-    def _add_levels(self, level: np.ndarray, label: np.ndarray, prediction: np.ndarray, lengths: np.ndarray) -> None:
-        shape = (_NUM_LEVELS, self._num_classes)
-        of_label = level.astype(np.int64) * self._num_classes + label
-        of_prediction = level.astype(np.int64) * self._num_classes + prediction
-        for total, codes, weights in (
-            (self.hits, of_label, lengths * (label == prediction)),
-            (self.labels, of_label, lengths),
-            (self.predictions, of_prediction, lengths),
-        ):
-            total += np.bincount(codes, weights=weights, minlength=total.size).astype(np.int64).reshape(shape)
-
-    def _count(self, class_ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return np.bincount(class_ids, weights=weights, minlength=self._num_classes).astype(np.int64)
+    def _count(self, runs: Runs) -> np.ndarray:
+        """Pixels by level, kind, label and prediction, int64 [levels, 4, C, C], of runs of label, prediction, kind."""
+        label, prediction, kind = runs.values
+        keep = label != self._ignore_label
+        codes = kind[keep].astype(np.int64)
+        for ids in (label, prediction):
+            codes *= self._num_classes
+            codes += ids[keep]
+        shape = (_NUM_LEVELS, 4, self._num_classes, self._num_classes)
+        counts = np.bincount(codes, weights=runs.lengths[keep], minlength=math.prod(shape))
+        return counts.astype(np.int64).reshape(shape)
 
 
 _LEVELS = range(len(TRIMAP_DISTANCES))

@@ -38,8 +38,9 @@ class ObjectCounter:
         predictions = np.where(labels == self._ignore_label, labels, predictions)
         runs = Runs.of(labels, predictions)
         label, prediction = runs.values
-        object_of, object_sizes = runs.objects(0)
-        predicted_of, predicted_sizes = runs.objects(1)
+        neighbours = runs.neighbours()
+        object_of, object_sizes = runs.objects(0, neighbours)
+        predicted_of, predicted_sizes = runs.objects(1, neighbours)
         keep = label != self._ignore_label
         hits = runs.lengths * ((label == prediction) & keep)
         size_of = _size_class(object_sizes)

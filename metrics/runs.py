@@ -41,28 +41,32 @@ class Runs:
         lengths = np.diff(starts, append=height * width)
         return cls(starts, lengths, tuple(one.ravel()[starts] for one in maps), width)
 
-    def objects(self, which: int) -> tuple[np.ndarray, np.ndarray]:
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of runs that touch (4 neighbours), as two arrays of positions in `starts`; a pair may be there twice."""
+        starts, width = self.starts, self.width
+        beside = np.flatnonzero(starts[1:] % width)
+        # Two runs of neighbouring rows that touch do so where one of the two begins.
+        first_row = int(np.searchsorted(starts, width))
+        last_row = int(np.searchsorted(starts, starts[-1] + self.lengths[-1] - width))
+        lower, upper = np.arange(first_row, len(starts)), np.arange(last_row)
+        above = np.searchsorted(starts, starts[first_row:] - width, side='right') - 1
+        below = np.searchsorted(starts, starts[:last_row] + width, side='right') - 1
+        return np.concatenate([beside, lower, upper]), np.concatenate([beside + 1, above, below])
+
+    def objects(self, which: int, neighbours: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Connected components (4 neighbours) of equal value in map `which`.
+
+        Args:
+          neighbours: of this class's method, one call for all maps.
 
         Returns:
           (component of each run [N], pixels of each component).
         """
-        values = self.values[which]
-        num_runs = len(self.starts)
-        same_row = self.starts[1:] % self.width != 0
-        beside = np.flatnonzero(same_row & (values[1:] == values[:-1]))
-        # Two runs of neighbouring rows that touch do so where one of the two begins.
-        above = np.searchsorted(self.starts, self.starts - self.width, side='right') - 1
-        below = np.searchsorted(self.starts, self.starts + self.width, side='right') - 1
-        end = self.starts[-1] + self.lengths[-1]
-        everything = np.arange(num_runs)
-        up = everything[self.starts >= self.width]
-        down = everything[self.starts + self.width < end]
-        first = np.concatenate([beside, up, down])
-        second = np.concatenate([beside + 1, above[up], below[down]])
+        values, num_runs = self.values[which], len(self.starts)
+        first, second = neighbours
         linked = values[first] == values[second]
         first, second = first[linked], second[linked]
-        graph = sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(num_runs, num_runs))
+        graph = sparse.coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(num_runs, num_runs))
         num_objects, component = sparse.csgraph.connected_components(graph, directed=False)
         sizes = np.bincount(component, weights=self.lengths, minlength=num_objects).astype(np.int64)
         return component, sizes

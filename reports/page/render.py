@@ -1,4 +1,4 @@
-"""Writes `<eval_dir>/report/index.html` from the JSON files of an evaluation."""
+"""Writes `<eval_dir>/report/index.html` from the JSON files of an evaluation or of a comparison."""
 
 from __future__ import annotations
 
@@ -16,97 +16,61 @@ import tensorflow as tf
 from markupsafe import Markup
 
 from core.errors import DataError
-from reports.page import figures, sections
+from reports.page import comparison as comparisons
+from reports.page import content, sections
+from reports.page.content import Content
 from reports.page.picture_files import report_dir
 
 PAGE = 'index.html'
 _TEMPLATE = Path(__file__).parent / 'template'
-_VIEWS = (('label', 'Label'), ('prediction', 'Prediction'), ('overlay', 'Overlay'), ('error', 'Errors'))
+_NEEDED = {
+    'metrics.json': ('mean_iou', 'class_iou', 'confusion_matrix'),
+    'comparison.json': ('a', 'b', 'mean_iou', 'class_iou', 'sign_test', 'most_changed'),
+}
 
 
 def write(eval_dir: str) -> str:
-    """Makes the page of the last evaluation in `eval_dir`; returns its path.
+    """Makes the page of what lies in `eval_dir`: metrics.json, comparison.json, or both; returns its path.
 
-    Reads `metrics.json`, and `comparison.json` where there is one. The page is written beside and renamed.
+    The page is written beside and renamed.
 
     Raises:
-      DataError: `metrics.json` is missing, no JSON, or not of eval.py.
+      DataError: neither is there, or one is no JSON or not of eval.py.
     """
-    metrics = _read(os.path.join(eval_dir, 'metrics.json'))
-    missing = [key for key in ('mean_iou', 'class_iou', 'confusion_matrix') if key not in metrics]
-    if missing:
-        raise DataError(f'{eval_dir}/metrics.json: no {missing[0]}, so not of eval.py; run eval.py again')
+    metrics, comparison = (_read(eval_dir, name) for name in _NEEDED)
+    if metrics:
+        page = content.of_evaluation(metrics, eval_dir, comparison)
+    elif comparison:
+        page = content.of_comparison(comparison, eval_dir)
+    else:
+        raise DataError(f'{eval_dir}: no metrics.json and no comparison.json there; run eval.py with this --eval_dir')
     folder = report_dir(eval_dir)
     tf.io.gfile.makedirs(folder)
     path = os.path.join(folder, PAGE)
     temporary = f'{path}.{os.getpid()}.tmp'
     with tf.io.gfile.GFile(temporary, 'w') as f:
-        f.write(html(metrics, folder))
+        f.write(html(page))
     tf.io.gfile.rename(temporary, path, overwrite=True)
     return path
 
 
-def html(metrics: dict[str, Any], folder: str) -> str:
-    """The page as text; `folder` is where it will lie, with its pictures."""
-    gallery = sections.gallery(metrics, folder)
-    charts = figures.figures(metrics)
-    style, script = _asset('page.css'), _asset('page.js')
-    shown = [
-        ('summary', 'Summary', True),
-        ('classes', 'Classes', True),
-        ('confusion', 'Confusion', True),
-        ('failures', 'Where it fails', bool(charts)),
-        ('images', 'Images', bool(gallery)),
-        ('run', 'The run', True),
-    ]
-    categories = sections.category_rows(metrics)
+def html(page: Content) -> str:
+    """The page as text, everything but the pictures in it."""
+    script = _asset('page.js')
     return (
         _environment()
         .get_template('page.html.j2')
         .render(
-            title=_title(metrics),
-            subtitle=_subtitle(metrics),
-            sections=[{'id': name, 'title': title} for name, title, there in shown if there],
-            style=Markup(style),
+            title=page.title,
+            subtitle=page.subtitle,
+            sections=[{'id': name, 'title': title} for name, title in page.sections],
+            style=Markup(_asset('page.css')),
             script=Markup(script),
             script_hash='sha256-' + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            data={**metrics, 'gallery': gallery},
-            level=sections.level_of(metrics),
-            has_intervals=bool((metrics.get('intervals') or {}).get('class_iou')),
-            interval_note=sections.interval_note(metrics),
-            headline=sections.headline(metrics),
-            findings=sections.findings(metrics),
-            absent=metrics.get('absent_classes') or [],
-            class_columns=sections.columns(metrics),
-            classes=sections.class_rows(metrics),
-            categories=categories,
-            has_category_instances=any(row['instance_iou'] is not None for row in categories),
-            matrix=sections.matrix(metrics),
-            pairs=sections.pairs(metrics),
-            figures=charts,
-            gallery=gallery,
-            gallery_classes=[name for name in metrics['class_iou'] if any(name in e['class_iou'] for e in gallery)],
-            num_examples=metrics.get('num_examples') or len(gallery),
-            views=_VIEWS,
-            run=sections.run(metrics),
+            data=page.data,
+            **page.context,
         )
     )
-
-
-def _title(metrics: dict[str, Any]) -> str:
-    config = os.path.basename(str(metrics.get('config') or ''))
-    return f'Evaluation of {os.path.splitext(config)[0]}' if config else 'Evaluation'
-
-
-def _subtitle(metrics: dict[str, Any]) -> str:
-    parts = []
-    if metrics.get('step') is not None:
-        parts.append(f'step {metrics["step"]:,}')
-    if metrics.get('num_examples') is not None:
-        parts.append(f'{metrics["num_examples"]:,} images')
-    if metrics.get('eval_input'):
-        parts.append(str(metrics['eval_input']))
-    return ' · '.join(parts)
 
 
 @functools.cache
@@ -121,6 +85,7 @@ def _environment() -> jinja2.Environment:
     environment.policies['json.dumps_kwargs'] = {'sort_keys': False}
     environment.filters |= {
         'percent': sections.percent,
+        'points': comparisons.points,
         'position': sections.position,
         'decimal': lambda value, digits: f'{value:.{digits}f}',
         'count': lambda value: f'{value:,}',
@@ -133,14 +98,17 @@ def _asset(name: str) -> str:
     return (_TEMPLATE / name).read_text(encoding='utf-8')
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(eval_dir: str, name: str) -> dict[str, Any] | None:
+    """One of the JSON files; None if there is none."""
+    path = os.path.join(eval_dir, name)
     try:
         with tf.io.gfile.GFile(path) as f:
-            content = json.loads(f.read())
-    except tf.errors.NotFoundError as error:
-        raise DataError(f'{path}: no such file; run eval.py with this --eval_dir first') from error
+            found = json.loads(f.read())
+    except tf.errors.NotFoundError:
+        return None
     except (ValueError, tf.errors.OpError) as error:
         raise DataError(f'{path}: cannot be read as JSON: {error}') from error
-    if not isinstance(content, dict):
-        raise DataError(f'{path}: not of eval.py; run eval.py again')
-    return content
+    missing = [key for key in _NEEDED[name] if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise DataError(f'{path}: no {missing[0]}, so not of this eval.py; run it again')
+    return found

@@ -17,7 +17,7 @@ def test_components_are_those_of_scipy(seed):
     label, prediction = case(seed)
     runs = Runs.of(label, prediction)
     for which, ids in enumerate((label, prediction)):
-        component, sizes = runs.objects(which)
+        component, sizes = runs.objects(which, runs.neighbours())
         painted = np.repeat(component, runs.lengths).reshape(label.shape)
         assert sizes.sum() == label.size
         found = 0

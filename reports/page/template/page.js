@@ -21,7 +21,7 @@ for (const button of document.querySelectorAll('table.sortable thead button')) {
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => compare(value(a), value(b))));
   });
 }
-byId('class-filter').addEventListener('input', (event) => {
+byId('class-filter')?.addEventListener('input', (event) => {
   const rows = [...byId('class-table').tBodies[0].rows];
   for (const row of rows) row.hidden = !matches(row.dataset.class, event.target.value);
   byId('class-status').textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} classes`;
@@ -41,22 +41,26 @@ function step(items, event, columns) {
 }
 
 // Confusion matrix and its list of pairs: a choice leads to the images.
-const matrix = byId('matrix'), names = [...matrix.tHead.rows[0].cells].slice(1).map((cell) => cell.title);
-const cells = [...matrix.querySelectorAll('tbody td')];
-const say = (event) => { if (event.target.ariaLabel) byId('cell-text').textContent = event.target.ariaLabel; };
-const chooseCell = (event) => {
-  const at = cells.indexOf(event.target);
-  if (at < 0) return;
-  rove(cells, event.target);
-  showPair(names[Math.floor(at / names.length)], names[at % names.length]);
-};
-rove(cells, cells[0]);
-matrix.addEventListener('focusin', say);
-matrix.addEventListener('mouseover', say);
-matrix.addEventListener('click', chooseCell);
-matrix.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); chooseCell(event); } else step(cells, event, names.length);
-});
+const matrix = byId('matrix');
+if (matrix) {
+  const names = [...matrix.tHead.rows[0].cells].slice(1).map((cell) => cell.title);
+  const cells = [...matrix.querySelectorAll('tbody td')];
+  const say = (event) => { if (event.target.ariaLabel) byId('cell-text').textContent = event.target.ariaLabel; };
+  const choose = (event) => {
+    const at = cells.indexOf(event.target);
+    if (at < 0) return;
+    rove(cells, event.target);
+    showPair(names[Math.floor(at / names.length)], names[at % names.length]);
+  };
+  rove(cells, cells[0]);
+  for (const type of ['focusin', 'mouseover']) matrix.addEventListener(type, say);
+  matrix.addEventListener('click', choose);
+  matrix.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' && event.key !== ' ') return step(cells, event, names.length);
+    event.preventDefault();
+    choose(event);
+  });
+}
 byId('pairs')?.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button) showPair(button.dataset.label, button.dataset.prediction);
@@ -72,7 +76,9 @@ const pixelsOf = (entry) => entry.confusions.find((c) => c.label === pair[0] && 
 function arrange() {
   if (!cards.length) return;
   const kind = byId('gallery-kind').value, className = byId('gallery-class').value, order = byId('gallery-sort').value;
-  const score = (entry) => (className ? entry.class_iou[className] ?? 2 : entry.mean_iou);
+  const iou = (scores) => (className ? scores.class_iou[className] : scores.mean_iou);
+  const said = (entry) => (entry.a ? `${percent(iou(entry.a))} → ` : '') + `${percent(iou(entry))} %`;
+  const score = (entry) => iou(entry) - (entry.a ? iou(entry.a) : 0);  // of two evaluations: in which order, by change
   const wanted = (entry) => (!kind || entry.kept_as.includes(kind)) && (!className || className in entry.class_iou)
     && matches(entry.filename, byId('gallery-name').value) && (!pair || pixelsOf(entry) > 0);
   const compare = (a, b) => {
@@ -83,7 +89,7 @@ function arrange() {
   for (const card of cards) {
     const entry = entryOf(card), shown = card.querySelector('.score');
     card.hidden = !wanted(entry);
-    shown.textContent = pair ? `${pixelsOf(entry).toLocaleString('en')} px` : `${percent(score(entry))} %`;
+    shown.textContent = pair ? `${pixelsOf(entry).toLocaleString('en')} px` : said(entry);
     shown.title = pair ? `pixels of ${pair[0]} predicted as ${pair[1]}` : className ? `IoU of ${className} in this image` : 'mean IoU of this image';
     card.firstElementChild.setAttribute('aria-label', `${entry.filename}, ${shown.title} ${shown.textContent}`);
   }
@@ -129,7 +135,6 @@ function open(card) {
   current = card;
   const entry = entryOf(card);
   byId('viewer-title').textContent = entry.filename || 'image without a name';
-  stage.querySelector('.base').src = entry.files.image;
   stage.querySelector('.base').alt = entry.filename;
   byId('viewer-facts').replaceChildren(...facts(entry));
   const shown = shownCards(), at = shown.indexOf(card);
@@ -139,19 +144,22 @@ function open(card) {
   look();
   if (!viewer.open) viewer.showModal();
 }
-const fileOf = (entry, view) => entry.files[view === 'overlay' ? 'prediction' : view];
+const fileOf = (entry, view) => entry.files[['overlay', 'b-over-a'].includes(view) ? 'prediction' : view];
 function look() {
   const view = viewer.querySelector('[name=view]:checked').value, over = stage.querySelector('.over');
   stage.dataset.view = view;
+  stage.querySelector('.base').src = entryOf(current).files[view === 'b-over-a' ? 'prediction-a' : 'image'];
   over.src = fileOf(entryOf(current), view) || '';
   over.alt = view;
   stage.style.setProperty('--cut', `${byId('cut').value}%`);
 }
 function facts(entry) {
   const size = `${entry.width} × ${entry.height}` + (entry.group ? `, ${entry.group}` : '');
-  const rows = Object.entries(entry.class_iou).sort((a, b) => a[1] - b[1]).map(([name, iou]) => [name, `${percent(iou)} %`]);
+  const said = (of) => (entry.a ? `${percent(of(entry.a))} → ` : '') + `${percent(of(entry))} %`;
+  const classes = Object.keys(entry.class_iou).sort((a, b) => entry.class_iou[a] - entry.class_iou[b]);
+  const rows = classes.map((name) => [name, said((scores) => scores.class_iou[name])]);
   const wrong = entry.confusions.map((c) => [`${c.label} → ${c.prediction}`, `${c.pixels.toLocaleString('en')} px`]);
-  const general = [['mean IoU', `${percent(entry.mean_iou)} %`], ['pixel accuracy', `${percent(entry.pixel_accuracy)} %`]];
+  const general = [['mean IoU', said((scores) => scores.mean_iou)], ['pixel accuracy', said((scores) => scores.pixel_accuracy)]];
   return [element('p', size, 'about'), tableOf('This image', general), tableOf('IoU by class', rows), tableOf('Confusions', wrong)];
 }
 function tableOf(title, rows) {

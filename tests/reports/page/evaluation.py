@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from dataset_tools import street_renderer
-from engine import eval_results, image_records
+from engine import compare_lib, eval_results, image_records
 from engine.eval_lib import Evaluation, about_images
 from engine.gallery import Gallery, Limits
 from inputs.label_map import LabelMap
 from metrics.accumulator import Accumulator
 from metrics.scores import Classes
+from reports.page import render
 from reports.page.picture_files import PictureFiles, report_dir
 from reports.pictures import Picture
 from tests.conftest import ROOT
@@ -71,6 +72,16 @@ def make(
     evaluation = Evaluation(metrics=metrics, pictures=[], picture_files=files)
     eval_results.write(evaluation, str(eval_dir), label_map=label_map, config_path='configs/streets.config')
     return {**metrics, 'config': 'configs/streets.config'}
+
+
+def make_comparison(folder: Path) -> Path:
+    """Two evaluations of the same images, `a` (the worse) and `b`, and the page of both in `ab`; returns `folder`."""
+    for side, harm in (('a', 3), ('b', 1)):
+        make(folder / side, harm=harm)
+    found = compare_lib.compare(*(compare_lib.load(str(folder / side)) for side in 'ab'))
+    compare_lib.write(found, str(folder / 'ab'))
+    render.write(str(folder / 'ab'))
+    return folder
 
 
 def _wrong(label: np.ndarray, rng: np.random.Generator, harm: int, num_classes: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DataError
-from reports.page import render, sections
+from reports.page import content, render, sections
 from tests.conftest import ROOT
 from tests.reports.page import evaluation
 
@@ -117,7 +117,7 @@ def test_hostile_names_are_text(tmp_path):
 def test_a_hostile_config_path_is_text(tmp_path):
     metrics = evaluation.make(tmp_path, num_images=2)
     metrics['config'] = 'x/<img src=x onerror=alert(1)>.config'
-    text = render.html(metrics, str(tmp_path / 'report'))
+    text = render.html(content.of_evaluation(metrics, str(tmp_path)))
     assert html.escape('<img src=x onerror=alert(1)>') in text and '<img src=x' not in text
 
 
@@ -132,7 +132,7 @@ def test_what_was_not_measured_is_left_out(tmp_path):
     full = evaluation.make(tmp_path, num_images=2)
     metrics = {key: full[key] for key in (*basic, 'confusion_matrix', 'num_pixels', 'num_examples', 'step')}
     metrics |= {'intervals': None, 'calibration': None, 'gallery': []}
-    text = render.html(metrics, str(tmp_path / 'report'))
+    text = render.html(content.of_evaluation(metrics, str(tmp_path)))
     page = _Page(text)
     assert {'summary', 'classes', 'confusion', 'run'} <= set(page.ids())
     assert not {'failures', 'images', 'viewer'} & set(page.ids())
@@ -146,7 +146,7 @@ def test_an_absent_class_has_a_dash(tmp_path):
     metrics['class_iou']['pole'] = None
     metrics['intervals']['class_iou']['pole'] = None
     metrics['absent_classes'] = ['pole']
-    text = render.html(metrics, str(tmp_path / 'report'))
+    text = render.html(content.of_evaluation(metrics, str(tmp_path)))
     row = text[text.index('<tr data-class="pole">') :].partition('</tr>')[0]
     assert 'data-value="">-<' in row
     assert 'Not in this data, so without a score: pole.' in text
@@ -166,9 +166,9 @@ def test_pictures_that_are_gone_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'word'),
     [
-        (None, 'no such file; run eval.py'),
+        (None, 'no metrics.json and no comparison.json there; run eval.py'),
         ('{', 'cannot be read as JSON'),
-        ('[]', 'not of eval.py'),
+        ('[]', 'no mean_iou, so not of this eval.py'),
         ('{}', 'no mean_iou'),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, word):
         (tmp_path / 'metrics.json').write_text(content)
     with pytest.raises(DataError, match=word) as raised:
         render.write(str(tmp_path))
-    assert 'metrics.json' in str(raised.value) and '\n' not in str(raised.value)
+    assert str(tmp_path) in str(raised.value) and '\n' not in str(raised.value)
     assert not (tmp_path / 'report' / 'index.html').exists()
 
 

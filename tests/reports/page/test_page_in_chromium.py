@@ -59,10 +59,14 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(browser, evaluated) -> Iterator[webdriver.Chrome]:
-    """The page, opened anew; nothing may have been complained of or asked of the network when a test is through."""
+    yield from _visit(browser, evaluated)
+
+
+def _visit(browser, eval_dir: Path) -> Iterator[webdriver.Chrome]:
+    """Its page, opened anew; nothing may have been complained of or asked of the network when a test is through."""
     browser.get_log('performance')
     browser.set_window_size(1280, 900)
-    browser.get((evaluated / 'report' / 'index.html').as_uri())
+    browser.get((eval_dir / 'report' / 'index.html').as_uri())
     yield browser
     assert [entry for entry in browser.get_log('browser') if entry['level'] in ('WARNING', 'SEVERE')] == []
     messages = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
@@ -293,6 +297,42 @@ def test_pictures_and_links_resolve(page):
         target = _one(page, (link.get_attribute('href') or '').rpartition('/')[2].partition('index.html')[2])
         link.click()
         assert abs(page.execute_script('return arguments[0].getBoundingClientRect().top', target)) < 900
+
+
+@pytest.fixture(scope='module')
+def compared(tmp_path_factory) -> Path:
+    return evaluation.make_comparison(tmp_path_factory.mktemp('two')) / 'ab'
+
+
+@pytest.fixture
+def comparison_page(browser, compared) -> Iterator[webdriver.Chrome]:
+    yield from _visit(browser, compared)
+
+
+def test_two_evaluations_side_by_side(comparison_page, compared):
+    page = comparison_page
+    found = json.loads((compared / 'comparison.json').read_text())
+    heading = _all(page, '#comparison-classes thead button')[3]
+    heading.click()
+    names = [e.get_attribute('data-value') for e in _all(page, '#comparison-classes tbody th')]
+    assert names == sorted(found['class_iou'], key=lambda name: -found['class_iou'][name]['difference'])
+    gallery = page.execute_script("return JSON.parse(document.getElementById('data').textContent).gallery")
+    assert _names(page, gallery) == [entry['filename'] for entry in gallery]
+    Select(_one(page, '#gallery-sort')).select_by_value('best')
+    best = max(gallery, key=lambda entry: entry['mean_iou'] - entry['a']['mean_iou'])
+    shown = _shown(page, '#gallery button')[0]
+    assert shown.find_element(By.CLASS_NAME, 'name').get_attribute('textContent') == best['filename']
+    change = f'{100 * best["a"]["mean_iou"]:.1f} \u2192 {100 * best["mean_iou"]:.1f} %'
+    assert shown.find_element(By.CLASS_NAME, 'score').text == change
+    shown.click()
+    base, over = _one(page, '#stage .base'), _one(page, '#stage .over')
+    views = {'b-over-a': ('prediction-a', 'prediction'), 'prediction-a': ('image', 'prediction-a')}
+    for view, files in {**views, 'error-a': ('image', 'error-a'), 'error': ('image', 'error')}.items():
+        _one(page, f'#viewer [value={view}]').click()
+        for image, file in zip((base, over), files, strict=True):
+            assert (image.get_attribute('src') or '').endswith(best['files'][file])
+            WebDriverWait(page, 5).until(lambda p, i=image: p.execute_script('return arguments[0].naturalWidth', i) > 0)
+    assert change in _one(page, '#viewer-facts').text
 
 
 def test_hostile_names_run_nothing(page, metrics):

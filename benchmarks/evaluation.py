@@ -2,11 +2,12 @@
 
 Prints one JSON object:
 
-- `confusion`: milliseconds to count a 1025x2049 map of 19 classes, beside numpy's bincount of the same maps in the same run, on
-  street-like maps (large regions) and on noise;
-- `metrics`: milliseconds per megapixel of everything that eval.py measures, on rendered streets of CamVid's size and at 1025x2049;
-- `evaluation`: a whole evaluation of ICNet 0.5 on rendered streets of CamVid's size: milliseconds an image in the network, in
-  the metrics and waiting for input, and the share of the latter two;
+- `confusion`: milliseconds to count a 1025x2049 map of 19 classes, beside numpy's bincount of the same maps in the same
+  run, on street-like maps (large regions) and on noise;
+- `metrics`: milliseconds per megapixel of everything that eval.py measures, on rendered streets of CamVid's size and at
+  1025x2049;
+- `evaluation`: a whole evaluation of ICNet 0.5 on rendered streets of CamVid's size: milliseconds an image in the
+  network, in the metrics, and in the rest (waiting for input above all), and the share of the latter two;
 - `memory`: resident memory in MB after 10 and after --images examples, of a process that evaluates a network of one
   convolution.
 
@@ -16,6 +17,7 @@ Prints one JSON object:
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -106,10 +108,8 @@ def _metrics(flags: argparse.Namespace) -> dict[str, Any]:
         timings = {}
         for kind, detailed in (('all', True), ('without_detailed_metrics', False)):
             scores = Accumulator(classes=classes, ignore_label=255, detailed=detailed)
-            (milliseconds,) = _alternating(
-                4 * flags.rounds,
-                lambda scores=scores: scores.add('a.png', label, prediction, confidence=confidence),
-            )
+            add = functools.partial(scores.add, 'a.png', label, prediction, confidence=confidence)
+            (milliseconds,) = _alternating(4 * flags.rounds, add)
             timings[f'{kind}_ms_per_megapixel'] = milliseconds / (label.size / 1e6)
         found[name] = timings
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -15,25 +17,21 @@ from tqdm import tqdm
 from builders import input_builder
 from core import fields
 from core.errors import DataError
+from core.model import SegmentationModel
 from core.servable import Servable
 from engine import class_scores, image_records, inference
+from engine.gallery import Gallery
+from engine.saved_predictions import SavedPredictions
 from engine.views import Views
 from inputs import pipeline
 from inputs.label_map import LabelMap
 from metrics import segmentation
 from metrics.accumulator import Accumulator
 from metrics.scores import Classes
+from reports.page.picture_files import PictureFiles, report_dir
+from reports.pictures import Picture
 
 NUM_PICTURES = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One evaluated example: image uint8 [H, W, 3], label and prediction integers [H, W]."""
-
-    image: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,10 +41,12 @@ class Evaluation:
     Attributes:
       metrics: what `metrics.json` holds.
       pictures: the first `NUM_PICTURES` examples, if they were asked for.
+      picture_files: those of `metrics['gallery']`, not published yet, if there will be a report.
     """
 
     metrics: dict[str, Any]
     pictures: list[Picture]
+    picture_files: PictureFiles | None = None
 
 
 def about_images(label_map: LabelMap, num_examples: int, records: str | None) -> dict[str, Any]:
@@ -68,12 +68,13 @@ class Evaluator:
 
     Args:
       config: `PipelineConfig`, validated for evaluation.
+      model: built from this config; its variables are used. By default one is built.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, model: SegmentationModel | None = None):
         input_builder.check_reader(config, 'eval')
         self.config = config
-        self._model = inference.build_model(config)
+        self._model = model or inference.build_model(config)
         self.label_map = input_builder.build_label_map(config.eval_input_reader, self._model.num_classes)
         self._fit = _Fit.from_config(config.eval_config)
         self._servable = Servable(
@@ -88,13 +89,30 @@ class Evaluator:
         self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
 
+    @property
+    def padded_size(self) -> tuple[int, int] | None:
+        """(height, width) that images are padded to inside; None if they are not."""
+        return self._fit.padded_size
+
     def evaluate(
-        self, checkpoint: str, *, eval_dir: str | None = None, keep_pictures: bool = False, verbose: bool = False
+        self,
+        checkpoint: str | inference.Restored,
+        *,
+        max_examples: int | None = None,
+        eval_dir: str | None = None,
+        report: bool = False,
+        predictions: SavedPredictions | None = None,
+        keep_pictures: bool = False,
+        verbose: bool = False,
     ) -> Evaluation:
         """Restores `checkpoint` (prefix, file or directory) and scores it on every example of the eval records.
 
         Args:
+          checkpoint: or, as `Restored`, what the model's variables already hold.
+          max_examples: only the first ones; None takes all.
           eval_dir: where images-<step>.jsonl is written; None writes none.
+          report: also choose and write the pictures of the page in `eval_dir`.
+          predictions: saves what is predicted.
           keep_pictures: return the first examples with their predictions.
           verbose: print each example's accuracy and the mean IoU so far.
 
@@ -102,46 +120,37 @@ class Evaluator:
           CheckpointError: it does not fit the config.
           DataError: no example, an image larger than the padded input, or a label outside the classes.
         """
-        restored = inference.restore(self._model, self._score_whole, checkpoint)
+        restored = checkpoint
+        if not isinstance(restored, inference.Restored):
+            restored = inference.restore(self._model, self._score_whole, restored)
+        if predictions:
+            predictions.begin(restored.step)
         scores = self._accumulator()
+        gallery = self._gallery(eval_dir, restored.step) if report and eval_dir else None
         pictures, cross_entropy = [], 0.0
         with contextlib.ExitStack() as stack:
             bar = {'total': self._num_examples, 'unit': 'image', 'desc': f'step {restored.step}', 'leave': False}
             progress = stack.enter_context(tqdm(**bar, disable=None))
             records = stack.enter_context(image_records.ImageRecords(eval_dir, restored.step)) if eval_dir else None
-            worker = stack.enter_context(ThreadPoolExecutor(1))
-            pending: Future[dict[str, Any]] | None = None
-
-            def finish(record: dict[str, Any]) -> None:
+            for scored in self._scored(scores, max_examples):
+                example, record = scored.example, scored.record
+                cross_entropy += scored.loss
                 if records:
                     records.write(record)
+                picture = functools.partial(_picture, example.image, scored.label, scored.prediction)
+                if gallery:
+                    gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
+                if predictions:
+                    corner = self._fit.corner(example.whole)
+                    predictions.add(example.name, example.whole.numpy(), scored.prediction, corner)
+                if keep_pictures and len(pictures) < NUM_PICTURES:
+                    pictures.append(picture())
                 if verbose:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
-
-            for example in self._examples():
-                prediction, loss, confidence = self._score_image(example.image, example.label)
-                label = example.label.numpy().astype(np.uint8)
-                if pending:
-                    finish(pending.result())
-                # Counted while the network looks at the next image; one at a time, so that the order is kept.
-                pending = worker.submit(
-                    scores.add,
-                    example.name,
-                    label,
-                    prediction,
-                    confidence=confidence,
-                    instance_ids=example.instance_ids,
-                )
-                cross_entropy += loss
-                if keep_pictures and len(pictures) < NUM_PICTURES:
-                    pixels = example.image.numpy().round().clip(0, 255).astype(np.uint8)
-                    pictures.append(Picture(image=pixels, label=label, prediction=prediction))
-            if pending:
-                finish(pending.result())
             if not scores.num_images:
                 raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
-        self._num_examples = scores.num_images
+        self._num_examples = self._num_examples if max_examples else scores.num_images
         summary = scores.summary()
         about = {
             'cross_entropy': cross_entropy / summary['num_pixels'] if summary['num_pixels'] else None,
@@ -153,7 +162,44 @@ class Evaluator:
                 self.label_map, scores.num_images, image_records.file_name(restored.step) if eval_dir else None
             ),
         }
-        return Evaluation(metrics={**summary, **about}, pictures=pictures)
+        if gallery:
+            about['gallery'] = gallery.finish()
+        return Evaluation(
+            metrics={**summary, **about}, pictures=pictures, picture_files=gallery.files if gallery else None
+        )
+
+    def _gallery(self, eval_dir: str, step: int) -> Gallery:
+        files = PictureFiles(
+            report_dir(eval_dir),
+            step=step,
+            colors=self.label_map.colors,
+            ignore_label=self.config.eval_config.ignore_label,
+        )
+        return Gallery(files=files, class_names=self.label_map.names)
+
+    def _scored(self, scores: Accumulator, max_examples: int | None) -> Iterator[_Scored]:
+        """The examples in order; one is counted while the network looks at the next.
+
+        Between two, `scores` holds what has been yielded and nothing more.
+        """
+        waiting: tuple[Future[dict[str, Any]], dict[str, Any]] | None = None
+        with ThreadPoolExecutor(1) as worker:
+            for example in itertools.islice(self._examples(), max_examples):
+                prediction, loss, confidence = self._score_image(example.image, example.label)
+                label = example.label.numpy().astype(np.uint8)
+                if waiting:
+                    yield _Scored(record=waiting[0].result(), **waiting[1])
+                counting = worker.submit(
+                    scores.add,
+                    example.name,
+                    label,
+                    prediction,
+                    confidence=confidence,
+                    instance_ids=example.instance_ids,
+                )
+                waiting = counting, {'example': example, 'label': label, 'prediction': prediction, 'loss': loss}
+            if waiting:
+                yield _Scored(record=waiting[0].result(), **waiting[1])
 
     def _accumulator(self) -> Accumulator:
         label_map, config = self.label_map, self.config.eval_config
@@ -178,6 +224,7 @@ class Evaluator:
                 instance_ids = example[fields.INSTANCES].numpy()
                 yield _Example(
                     name=name,
+                    whole=example[fields.IMAGE],
                     image=image,
                     label=label,
                     instance_ids=self._fit.cut(instance_ids) if instance_ids.size else None,
@@ -222,12 +269,33 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Example:
-    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them."""
+    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them.
+
+    `whole` is the image before it was cut.
+    """
 
     name: str
+    whole: tf.Tensor
     image: tf.Tensor
     label: tf.Tensor
     instance_ids: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """An example with what the network says of it.
+
+    Attributes:
+      label, prediction: uint8 [H, W].
+      loss: cross entropy summed over the counted pixels, in nats.
+      record: its line of images-<step>.jsonl.
+    """
+
+    example: _Example
+    label: np.ndarray
+    prediction: np.ndarray
+    loss: float
+    record: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -261,14 +329,26 @@ class _Fit:
         """The central crop of [H, W, ...]; everything if no crop was asked for."""
         if not self.crop_size:
             return pixels
-        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        top, left = self.corner(pixels)
         return pixels[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+
+    def corner(self, pixels: Any) -> tuple[int, int]:
+        """Top and left of what `cut` leaves of [H, W, ...]."""
+        if not self.crop_size:
+            return 0, 0
+        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        return top, left
 
     def describe(self) -> str:
         """For `metrics.json`."""
         if self.padded_size:
             return f'padded to {self.padded_size[0]} x {self.padded_size[1]}'
         return f'central crop of {self.crop_size[0]} x {self.crop_size[1]}' if self.crop_size else 'own size'
+
+
+def _picture(image: tf.Tensor, label: np.ndarray, prediction: np.ndarray) -> Picture:
+    pixels = image.numpy().round().clip(0, 255).astype(np.uint8)
+    return Picture(image=pixels, label=label, prediction=prediction)
 
 
 def _line(record: dict[str, Any], total: np.ndarray) -> str:

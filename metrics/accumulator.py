@@ -33,6 +33,9 @@ class Accumulator:
       seed: of the resamples.
       group_pattern: regular expression; images whose names give the same first group (the whole match, if it has no
         group) are resampled together. Empty: each image by itself.
+
+    Attributes:
+      image_counts: confusion of the image that was added last, int64 [C, C], rows are labels.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Accumulator:
         self.classes, self.num_images, self._num_without_instances = classes, 0, 0
         self.matrix = ConfusionMatrix(num_classes=num_classes, ignore_label=ignore_label)
         self.worst = WorstImages(classes.names)
+        self.image_counts = np.zeros((num_classes, num_classes), np.int64)
         self._ignore_label = ignore_label
         self._sums: dict[str, np.ndarray] = {}
         self._bootstrap = bootstrap.Bootstrap(num_samples=num_samples, seed=seed) if num_samples else None
@@ -87,7 +91,7 @@ class Accumulator:
           DataError: a label is neither a class nor ignored, or `group_pattern` is not found in the name.
         """
         group = self._group(filename)
-        counts = self.matrix.update(labels, predictions, source=filename)
+        counts = self.image_counts = self.matrix.update(labels, predictions, source=filename)
         labels, predictions = labels.astype(np.uint8, copy=False), predictions.astype(np.uint8, copy=False)
         columns = self._columns(counts, labels, predictions, instance_ids)
         for name, values in columns.items():

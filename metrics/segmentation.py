@@ -79,6 +79,7 @@ def summarize(
         'absent_predictions': {class_names[i]: int(tally.predictions[i]) for i in absent},
         'mean_iou_absent_as_zero': number(_mean_iou_absent_as_zero(tally)),
         'confusion_matrix': counts.tolist(),
+        'confusion_share': [[number(share) for share in row] for row in ratio(counts, tally.labels[:, np.newaxis])],
         'num_pixels': int(counts.sum()),
     }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from builders import config_loader
 from core.errors import CheckpointError, DataError
-from engine import checkpoints, class_scores, image_records, inference
+from engine import checkpoints, class_scores, eval_results, image_records, inference
 from engine.eval_lib import Evaluator
 from engine.views import Views
 from inputs import tf_example
@@ -265,3 +266,35 @@ def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
     path = checkpoints.save(tmp_path, 3, {'head/weights': np.zeros([3, 3, 3, 5], np.float32)})
     with pytest.raises(CheckpointError):
         _evaluator(run).evaluate(path)
+
+
+def test_the_report_has_a_picture_of_every_image_of_a_small_set(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    evaluator, eval_dir = _evaluator(run), tmp_path / 'eval'
+    for step in (7, 9):
+        evaluation = evaluator.evaluate(_checkpoint(model, tmp_path, step), eval_dir=str(eval_dir), report=True)
+        eval_results.write(evaluation, str(eval_dir), label_map=evaluator.label_map, config_path='x.config')
+    gallery = {entry['filename']: entry for entry in evaluation.metrics['gallery']}
+    assert sorted(gallery) == [f'street_{i}.png' for i in range(4)]
+    report = eval_dir / 'report'
+    assert [path.name for path in (report / 'images').iterdir()] == ['9']  # the earlier checkpoint's are gone
+    colors = np.array([*evaluator.label_map.colors, (0, 0, 0)])
+    for i, (image, label) in enumerate(zip(run.images, run.labels, strict=True)):
+        entry = gallery[f'street_{i}.png']
+        ids = fake_model.class_ids(model, image[np.newaxis])[0]
+        painted = np.array(Image.open(report / entry['files']['prediction']).convert('RGB'))
+        np.testing.assert_array_equal(painted, colors[ids])
+        painted = np.array(Image.open(report / entry['files']['label']).convert('RGB'))
+        np.testing.assert_array_equal(painted, colors[np.where(label == tiny_run.IGNORE_LABEL, 3, label)])
+        counted = label != tiny_run.IGNORE_LABEL
+        assert entry['pixel_accuracy'] == pytest.approx((ids == label)[counted].mean())
+    text = (report / 'index.html').read_text(encoding='utf-8')
+    assert all(entry['files']['image'] in text for entry in gallery.values())
+
+
+def test_without_a_report_nothing_is_drawn(model, tmp_path):
+    run = tiny_run.make(tmp_path)
+    evaluator, eval_dir = _evaluator(run), tmp_path / 'eval'
+    evaluation = evaluator.evaluate(_checkpoint(model, tmp_path), eval_dir=str(eval_dir))
+    eval_results.write(evaluation, str(eval_dir), label_map=evaluator.label_map, config_path='x.config')
+    assert 'gallery' not in evaluation.metrics and not (eval_dir / 'report').exists()

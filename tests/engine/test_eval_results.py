@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from engine import eval_results
-from engine.eval_lib import Evaluation, Picture
+from engine.eval_lib import Evaluation
 from inputs.label_map import LabelMap
 from metrics import segmentation
+from reports.pictures import Picture
 from tests.reports import synthetic_evaluation
 
 LABEL_MAP = LabelMap(names=('road', 'car'), colors=((128, 64, 128), (0, 0, 142)))

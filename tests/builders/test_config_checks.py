@@ -86,6 +86,14 @@ CASES: dict[str, tuple[list[str], str]] = {
         ['train_config.eval_interval=10', 'train_config.best_metric='],
         'train_config.best_metric: is empty, name a number of metrics.json, for example mean_iou',
     ),
+    'group_pattern is no regular expression': (
+        ['eval_config.group_pattern=([a-z'],
+        "eval_config.group_pattern: got '([a-z', not a regular expression: unterminated character set at position 1",
+    ),
+    'too few resamples': (
+        ['eval_config.bootstrap_samples=5'],
+        'eval_config.bootstrap_samples: got 5, choose 0 or 100..100000',
+    ),
     'window without a width': (
         ['eval_config.inference.sliding_window={height: 65}'],
         'eval_config.inference.sliding_window.width: not set; choose 1 or more',

@@ -119,7 +119,7 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 def decode_image(example: dict[str, tf.Tensor]) -> tf.Tensor:
     """uint8 [H, W, 3] from what `parse` gave."""
-    image_bytes = _present(example[IMAGE], example[FILENAME], 'image/encoded')
+    image_bytes = _present(example[IMAGE], example[FILENAME], RecordFields.IMAGE_ENCODED.value)
     image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
 
@@ -129,14 +129,19 @@ def decode_label(example: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.cast(_label_bytes_to_ids(example), tf.int32)
 
 
+_WHAT_TO_DO = {
+    RecordFields.LABEL_ENCODED.value: '; training and evaluation need labels: convert images with their labels',
+}
+
+
 def _label_bytes_to_ids(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    label_bytes = _present(example[LABEL], example[FILENAME], 'image/segmentation/class/encoded')
+    label_bytes = _present(example[LABEL], example[FILENAME], RecordFields.LABEL_ENCODED.value)
     label = tf.io.decode_image(label_bytes, channels=1, expand_animations=False)
     return tf.ensure_shape(label, [None, None, 1])[..., 0]
 
 
 def _present(value: tf.Tensor, filename: tf.Tensor, feature: str) -> tf.Tensor:
-    message = tf.strings.join([filename, f': the record has no {feature}'])
+    message = tf.strings.join([filename, f': the record has no {feature}{_WHAT_TO_DO.get(feature, "")}'])
     with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(value) > 0, [message])]):
         return tf.identity(value)
 

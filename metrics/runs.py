@@ -42,7 +42,7 @@ class Runs:
         return cls(starts, lengths, tuple(one.ravel()[starts] for one in maps), width)
 
     def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of runs that touch (4 neighbours), as two arrays of positions in `starts`; a pair may be there twice."""
+        """Pairs of runs that touch (4 neighbours), as two arrays of positions in `starts`; some are there twice."""
         starts, width = self.starts, self.width
         beside = np.flatnonzero(starts[1:] % width)
         # Two runs of neighbouring rows that touch do so where one of the two begins.

@@ -79,6 +79,43 @@ def test_eval_of_a_padded_input_by_override(run, model, tmp_path):
     assert metrics['num_pixels'] == sum((label != 255).sum() for label in run.labels)
 
 
+def test_eval_leaves_intervals_and_a_line_for_each_image(run, model, tmp_path, capsys):
+    overrides = ['--set', 'eval_config.group_pattern=street_([0-9])', '--set', 'eval_config.bootstrap_samples=100']
+    eval_script.main(_flags(run, '--train_dir', run.folder / 'train', '--eval_dir', tmp_path, *overrides))
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    records = [json.loads(line) for line in (tmp_path / metrics['images']).read_text().splitlines()]
+    assert [record['group'] for record in records] == ['0', '1', '2', '3']
+    low, high = metrics['intervals']['mean_iou']
+    assert low <= metrics['mean_iou'] <= high
+    assert (metrics['intervals']['unit'], metrics['intervals']['num_samples']) == ('group', 100)
+    printed = capsys.readouterr().out
+    assert '95 % interval' in printed and '100 resamples of 4 groups' in printed
+
+
+def test_compare_of_folders_checkpoints_and_configs(run, model, tmp_path, capsys):
+    checkpoint = run.folder / 'train' / 'model.ckpt-5'
+    few = ['--set', 'eval_config.bootstrap_samples=100']
+    eval_script.main(_flags(run, '--checkpoint', checkpoint, '--eval_dir', tmp_path / 'one', *few))
+    places = [str(tmp_path / 'one'), str(checkpoint)]
+    flags = ['--compare', *places, '--eval_dir', str(tmp_path / 'out')]
+    assert eval_script.main([*flags, '--config_path', run.config_path, *few]) == 0
+    comparison = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
+    assert comparison['b']['metrics'] == str(tmp_path / 'out' / 'b' / 'metrics.json')
+    assert comparison['mean_iou']['difference'] == 0 and comparison['sign_test']['equal'] == 4
+    assert 'sign test over images: B better on 0, A on 0, equal on 4; p = 1' in capsys.readouterr().out
+    # Both are there now: neither config nor network is needed.
+    finished = ['--compare', str(tmp_path / 'one' / 'metrics-5.json'), str(tmp_path / 'out' / 'b')]
+    assert eval_script.main([*finished, '--eval_dir', str(tmp_path / 'again')]) == 0
+    plain = tmp_path / 'plain.config'
+    plain.write_text(
+        Path(run.config_path).read_text().replace('eval_config {', 'eval_config { detailed_metrics: false')
+    )
+    both = ['--compare', str(tmp_path / 'one'), str(plain), '--checkpoint', str(checkpoint)]
+    assert eval_script.main([*both, '--eval_dir', str(tmp_path / 'third'), *few]) == 0
+    third = json.loads((tmp_path / 'third' / 'comparison.json').read_text())
+    assert third['b']['config'] == str(plain) and 'boundary_iou' not in third
+
+
 def test_export_then_predict_from_both(run, model, tmp_path, capsys):
     Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
     exported, train = tmp_path / 'export', run.folder / 'train'
@@ -128,11 +165,23 @@ def test_help_teaches_by_examples(script, capsys):
             'got -1, choose 0 or more',
         ),
         (['--eval_dir', 'e', '--train_dir', 't', '--follow_timeout_secs', 'nan'], 'got nan, choose 0 or more'),
+        (['--eval_dir', 'e', '--compare', 'a', 'b', '--follow'], '--compare: of two evaluations; remove --follow'),
+        (
+            ['--eval_dir', 'e', '--compare', 'a', 'b.config'],
+            r'b\.config needs the checkpoint to evaluate: --c',
+        ),
     ],
 )
 def test_wrong_flags_of_eval(run, flags, message):
     with pytest.raises(UsageError, match=message):
         eval_script.main(_flags(run, *flags))
+
+
+def test_eval_without_a_config_says_so(tmp_path):
+    with pytest.raises(UsageError, match='--config_path is missing'):
+        eval_script.main(['--train_dir', str(tmp_path), '--eval_dir', str(tmp_path)])
+    with pytest.raises(UsageError, match=r'--compare: /nowhere: no metrics\.json there; give an eval_dir'):
+        eval_script.main(['--compare', '/nowhere', '/nowhere', '--eval_dir', str(tmp_path)])
 
 
 def test_a_train_dir_without_checkpoints_is_named(run, tmp_path):

@@ -6,8 +6,9 @@ Prints one JSON object:
   run, on street-like maps (large regions) and on noise;
 - `metrics`: milliseconds per megapixel of everything that eval.py measures, on rendered streets of CamVid's size and at
   1025x2049;
-- `evaluation`: a whole evaluation of ICNet 0.5 on rendered streets of CamVid's size: milliseconds an image in the
-  network, in the metrics, and in the rest (waiting for input above all), and the share of the latter two;
+- `evaluation`: ICNet 0.5 on 100 rendered streets of CamVid's size: milliseconds an image of a whole evaluation with
+  every metric, restoring and reading included; of the network alone on the same images in memory; the share of the
+  rest;
 - `memory`: resident memory in MB after 10 and after --images examples, of a process that evaluates a network of one
   convolution.
 
@@ -121,42 +122,38 @@ def _evaluation(flags: argparse.Namespace) -> dict[str, Any]:
     from builders import config_loader
     from engine import checkpoints, inference
     from engine.eval_lib import Evaluator
-    from metrics.accumulator import Accumulator
     from protos.pipeline_pb2 import PipelineConfig
 
     with tempfile.TemporaryDirectory() as folder:
         records = os.path.join(folder, 'streets.record')
-        _write_records(records, num_images=20, size=CAMVID)
+        _write_records(records, num_images=100, size=CAMVID)
         config = text_format.Parse(_CONFIG.format(records=records), PipelineConfig())
         config_loader.validate(config, 'eval')
         model = inference.build_model(config)
         checkpoint = checkpoints.save(folder, 1, model.variables_by_name())
         evaluator = Evaluator(config)
-        clock = {'network': 0.0, 'metrics': 0.0}
-        _time_calls(evaluator, '_score_image', clock, 'network')
-        for method in ('add', 'summary'):
-            _time_calls(Accumulator, method, clock, 'metrics')
         evaluator.evaluate(checkpoint, eval_dir=folder)
+        examples = list(evaluator._examples())
         rounds = []
         for _ in range(flags.rounds):
-            clock.update(network=0.0, metrics=0.0)
             started = time.perf_counter()
-            num_examples = evaluator.evaluate(checkpoint, eval_dir=folder).metrics['num_examples']
-            total = time.perf_counter() - started
-            rounds.append([1e3 * t / num_examples for t in (total, clock['network'], clock['metrics'])])
-    total, network, metrics = (statistics.median(column) for column in zip(*rounds, strict=True))
+            evaluator.evaluate(checkpoint, eval_dir=folder)
+            evaluated = time.perf_counter()
+            for example in examples:
+                evaluator._score_image(example.image, example.label)
+            ended = time.perf_counter()
+            rounds.append([evaluated - started, ended - evaluated])
+    per_image = [1e3 * statistics.median(column) / len(examples) for column in zip(*rounds, strict=True)]
     return {
         'image_size': '360x480',
-        'total_ms_per_image': total,
-        'network_ms_per_image': network,
-        'metrics_ms_per_image': metrics,
-        'input_and_rest_ms_per_image': total - network - metrics,
-        'share_beside_network': 1 - network / total,
+        'num_images': len(examples),
+        'evaluation_ms_per_image': per_image[0],
+        'network_alone_ms_per_image': per_image[1],
+        'share_beside_network': 1 - statistics.median(network / total for total, network in rounds),
     }
 
 
 def _memory(flags: argparse.Namespace) -> dict[str, Any]:
-    import tensorflow as tf
     from google.protobuf import text_format
 
     from engine import checkpoints, inference
@@ -176,7 +173,6 @@ def _memory(flags: argparse.Namespace) -> dict[str, Any]:
         return record
 
     Accumulator.add = measured
-    tf.config.threading.set_inter_op_parallelism_threads(2)
     with tempfile.TemporaryDirectory() as folder:
         records = os.path.join(folder, 'streets.record')
         _write_records(records, num_images=20, size=(180, 240), copies=flags.images // 20)
@@ -262,20 +258,6 @@ def _alternating(rounds: int, *functions: Callable[[], object]) -> list[float]:
             function()
             times.append(1e3 * (time.perf_counter() - started))
     return [statistics.median(times) for times in timings]
-
-
-def _time_calls(owner: Any, method: str, clock: dict[str, float], key: str) -> None:
-    """Adds the seconds of each call to `clock[key]`."""
-    original = getattr(owner, method)
-
-    def timed(*args, **kwargs):
-        started = time.perf_counter()
-        try:
-            return original(*args, **kwargs)
-        finally:
-            clock[key] += time.perf_counter() - started
-
-    setattr(owner, method, timed)
 
 
 def _resident_mb() -> float:

@@ -90,6 +90,27 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='SECONDS',
         help='with --follow: time between two looks for new checkpoints (default: 10)',
     )
+    _add_prediction_flags(parser)
+    command_line.add_boolean(
+        parser,
+        'image_summaries',
+        default=False,
+        help='image, label and prediction of the first examples in TensorBoard',
+    )
+    command_line.add_boolean(
+        parser, 'report', default=True, help='write EVAL_DIR/report/index.html, a page of the results with pictures'
+    )
+    command_line.add_boolean(parser, 'verbose', default=False, help="print each image's accuracy")
+    command_line.add_boolean(parser, 'limit_gpu_mem', default=False, help='let GPU memory grow as needed')
+    args = parser.parse_args(argv)
+    if args.compare:
+        _check_comparison(args)
+        return args
+    _check(args)
+    return args
+
+
+def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--save_predictions',
         type=_parse_kinds,
@@ -106,21 +127,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='of saved predictions: that of the image in the records, or that of what the network sees, cut or padded '
         'as eval_input_type says (default: original)',
     )
-    command_line.add_boolean(
-        parser,
-        'image_summaries',
-        default=False,
-        help='image, label and prediction of the first examples in TensorBoard',
-    )
-    command_line.add_boolean(
-        parser, 'report', default=True, help='write EVAL_DIR/report/index.html, a page of the results with pictures'
-    )
-    command_line.add_boolean(parser, 'verbose', default=False, help="print each image's accuracy")
-    command_line.add_boolean(parser, 'limit_gpu_mem', default=False, help='let GPU memory grow as needed')
-    args = parser.parse_args(argv)
-    if args.compare:
-        _check_comparison(args)
-        return args
+
+
+def _check(args: argparse.Namespace) -> None:
     if not args.config_path:
         raise UsageError('--config_path is missing; give the pipeline .config')
     if not args.checkpoint and not args.train_dir:
@@ -131,12 +140,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f'--follow_timeout_secs: got {args.follow_timeout_secs:g}, choose 0 or more')
     if not args.follow_poll_secs > 0:
         raise UsageError(f'--follow_poll_secs: got {args.follow_poll_secs:g}, choose a number above 0')
-    return args
 
 
 def _check_comparison(args: argparse.Namespace) -> None:
     if args.follow or args.evaluate_all_from_checkpoint:
         raise UsageError('--compare: of two evaluations; remove --follow and --evaluate_all_from_checkpoint')
+    if args.save_predictions:
+        raise UsageError('--compare: saves no predictions; remove --save_predictions')
     configs = [place for place in args.compare if place.endswith('.config')]
     if configs and not args.checkpoint and not args.train_dir:
         raise UsageError(f'--compare: {configs[0]} needs the checkpoint to evaluate: --checkpoint or --train_dir')
@@ -259,32 +269,17 @@ def _checkpoints(args: argparse.Namespace, num_steps: int) -> Iterable[str]:
         from engine import checkpoints
 
         return [checkpoints.read(args.checkpoint).path]
-    evaluated = checkpoint_queue.evaluated_steps(args.eval_dir, args.train_dir) if args.follow else []
-    if evaluated:
-        print(
-            f'note: {len(evaluated)} checkpoints up to step {evaluated[-1]} are scored in {args.eval_dir} already; '
-            'going on from there (remove metrics-*.json to score them again)',
-            flush=True,
+    first = args.evaluate_all_from_checkpoint
+    if args.follow:
+        return checkpoint_queue.follow_on(
+            args.train_dir,
+            args.eval_dir,
+            first_checkpoint=first,
+            last_step=num_steps,
+            poll_seconds=args.follow_poll_secs,
+            timeout_seconds=args.follow_timeout_secs,
         )
-    if args.evaluate_all_from_checkpoint:
-        first = checkpoint_queue.starting_at(args.train_dir, args.evaluate_all_from_checkpoint, evaluated=evaluated)
-    elif args.follow:
-        from engine import checkpoints
-
-        newest = None if evaluated else checkpoints.latest(args.train_dir)
-        first = [newest] if newest else []
-    else:
-        first = [checkpoint_queue.newest(args.train_dir)]
-    if not args.follow:
-        return first
-    return checkpoint_queue.follow(
-        args.train_dir,
-        first=first,
-        evaluated=evaluated,
-        last_step=num_steps,
-        poll_seconds=args.follow_poll_secs,
-        timeout_seconds=args.follow_timeout_secs,
-    )
+    return checkpoint_queue.starting_at(args.train_dir, first) if first else [checkpoint_queue.newest(args.train_dir)]
 
 
 def _note_num_examples(config, num_examples: int) -> None:

@@ -53,6 +53,41 @@ def evaluated_steps(eval_dir: str, train_dir: str) -> list[int]:
     return steps
 
 
+def follow_on(
+    train_dir: str,
+    eval_dir: str,
+    *,
+    first_checkpoint: str | None = None,
+    last_step: int = 0,
+    poll_seconds: float = 10.0,
+    timeout_seconds: float = 0.0,
+) -> Iterator[str]:
+    """`follow` from the newest checkpoint or `first_checkpoint`, but behind what an earlier process left in `eval_dir`.
+
+    Prints a note if there is such.
+    """
+    evaluated = evaluated_steps(eval_dir, train_dir)
+    if evaluated:
+        print(
+            f'note: {len(evaluated)} checkpoints up to step {evaluated[-1]} are scored in {eval_dir} already; '
+            'going on from there (remove metrics-*.json to score them again)',
+            flush=True,
+        )
+    if first_checkpoint:
+        first = starting_at(train_dir, first_checkpoint, evaluated=evaluated)
+    else:
+        found = checkpoints.latest(train_dir)
+        first = [found] if found and not evaluated else []
+    return follow(
+        train_dir,
+        first=first,
+        evaluated=evaluated,
+        last_step=last_step,
+        poll_seconds=poll_seconds,
+        timeout_seconds=timeout_seconds,
+    )
+
+
 def follow(
     train_dir: str,
     *,

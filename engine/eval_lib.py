@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -132,22 +132,31 @@ class Evaluator:
             bar = {'total': self._num_examples, 'unit': 'image', 'desc': f'step {restored.step}', 'leave': False}
             progress = stack.enter_context(tqdm(**bar, disable=None))
             records = stack.enter_context(image_records.ImageRecords(eval_dir, restored.step)) if eval_dir else None
-            for scored in self._scored(scores, max_examples):
-                example, record = scored.example, scored.record
-                cross_entropy += scored.loss
+            worker = stack.enter_context(ThreadPoolExecutor(1))
+            pending: Future[dict[str, Any]] | None = None
+
+            def finish(record: dict[str, Any]) -> None:
                 if records:
                     records.write(record)
-                picture = functools.partial(_picture, example.image, scored.label, scored.prediction)
-                if gallery:
-                    gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
-                if predictions:
-                    corner = self._fit.corner(example.whole)
-                    predictions.add(example.name, example.whole.numpy(), scored.prediction, corner)
-                if keep_pictures and len(pictures) < NUM_PICTURES:
-                    pictures.append(picture())
                 if verbose:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
+
+            for example in itertools.islice(self._examples(), max_examples):
+                prediction, loss, confidence = self._score_image(example.image, example.label)
+                label = example.label.numpy().astype(np.uint8)
+                if pending:
+                    finish(pending.result())
+                # Counted while the network looks at the next image; one at a time, so that the order is kept.
+                picture = functools.partial(_picture, example.image, label, prediction)
+                pending = worker.submit(_count, example, label, prediction, confidence, picture, scores, gallery)
+                cross_entropy += loss
+                if predictions:
+                    predictions.add(example.name, example.whole.numpy(), prediction, self._fit.corner(example.whole))
+                if keep_pictures and len(pictures) < NUM_PICTURES:
+                    pictures.append(picture())
+            if pending:
+                finish(pending.result())
             if not scores.num_images:
                 raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
         self._num_examples = self._num_examples if max_examples else scores.num_images
@@ -176,30 +185,6 @@ class Evaluator:
             ignore_label=self.config.eval_config.ignore_label,
         )
         return Gallery(files=files, class_names=self.label_map.names)
-
-    def _scored(self, scores: Accumulator, max_examples: int | None) -> Iterator[_Scored]:
-        """The examples in order; one is counted while the network looks at the next.
-
-        Between two, `scores` holds what has been yielded and nothing more.
-        """
-        waiting: tuple[Future[dict[str, Any]], dict[str, Any]] | None = None
-        with ThreadPoolExecutor(1) as worker:
-            for example in itertools.islice(self._examples(), max_examples):
-                prediction, loss, confidence = self._score_image(example.image, example.label)
-                label = example.label.numpy().astype(np.uint8)
-                if waiting:
-                    yield _Scored(record=waiting[0].result(), **waiting[1])
-                counting = worker.submit(
-                    scores.add,
-                    example.name,
-                    label,
-                    prediction,
-                    confidence=confidence,
-                    instance_ids=example.instance_ids,
-                )
-                waiting = counting, {'example': example, 'label': label, 'prediction': prediction, 'loss': loss}
-            if waiting:
-                yield _Scored(record=waiting[0].result(), **waiting[1])
 
     def _accumulator(self) -> Accumulator:
         label_map, config = self.label_map, self.config.eval_config
@@ -282,23 +267,6 @@ class _Example:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """An example with what the network says of it.
-
-    Attributes:
-      label, prediction: uint8 [H, W].
-      loss: cross entropy summed over the counted pixels, in nats.
-      record: its line of images-<step>.jsonl.
-    """
-
-    example: _Example
-    label: np.ndarray
-    prediction: np.ndarray
-    loss: float
-    record: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Fit:
     """`eval_config.eval_input_type`: sizes are (height, width); at most one is set."""
 
@@ -344,6 +312,22 @@ class _Fit:
         if self.padded_size:
             return f'padded to {self.padded_size[0]} x {self.padded_size[1]}'
         return f'central crop of {self.crop_size[0]} x {self.crop_size[1]}' if self.crop_size else 'own size'
+
+
+def _count(
+    example: _Example,
+    label: np.ndarray,
+    prediction: np.ndarray,
+    confidence: np.ndarray,
+    picture: Callable[[], Picture],
+    scores: Accumulator,
+    gallery: Gallery | None,
+) -> dict[str, Any]:
+    """Adds one image to the scores and offers its picture; returns its record."""
+    record = scores.add(example.name, label, prediction, confidence=confidence, instance_ids=example.instance_ids)
+    if gallery:
+        gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
+    return record
 
 
 def _picture(image: tf.Tensor, label: np.ndarray, prediction: np.ndarray) -> Picture:

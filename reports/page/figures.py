@@ -111,22 +111,23 @@ def _scores(
     more: list[tuple[str, str]],
 ) -> Figure:
     """Mean IoU and the IoU of the lowest classes over the bins; the table has every class."""
-    names = list(metrics['class_iou'])
     series = {'mean': [b['mean_iou'] for b in bins]}
     series |= {name: [b['class_iou'].get(name) for b in bins] for name in _lowest(metrics)}
     colors = {name: color for name, color in (metrics.get('class_colors') or {}).items() if name in series}
-    more = [(key, text) for key, text in more if all(key in b for b in bins)]
-    rows = []
-    for place, b in zip(places, bins, strict=True):
-        extra = [f'{b[key]:,}' if isinstance(b[key], int) else percent(b[key]) for key, _ in more]
-        rows.append([place, *extra, percent(b['mean_iou']), *(percent(b['class_iou'].get(name)) for name in names)])
+    rows = [['mean IoU %', *(percent(b['mean_iou']) for b in bins)]]
+    rows += [[f'{of} %', *(percent(b['class_iou'].get(of)) for b in bins)] for of in metrics['class_iou']]
+    rows += [[text, *(_amount(b[key]) for b in bins)] for key, text in more if all(key in b for b in bins)]
     return Figure(
         title=title,
         caption=caption,
         svg=charts.curves(name, places=places, series=series, colors=colors, x_label=x_label, y_label='IoU'),
-        columns=[x_label, *(text for _, text in more), 'mean IoU %', *(f'{name} %' for name in names)],
+        columns=[x_label, *places],
         rows=rows,
     )
+
+
+def _amount(value: float) -> str:
+    return f'{value:,}' if isinstance(value, int) else percent(value)
 
 
 def _lowest(metrics: Metrics) -> list[str]:

@@ -56,8 +56,7 @@ def test_killed_restarted_and_a_checkpoint_goes_away(tmp_path):
     save(12, 15, 16)
     (results / 'images-99.jsonl.1.tmp').write_text('of a killed process')
     second = start(run)
-    pattern = 'images-12*' if was_evaluated else 'images-10.jsonl*.tmp'
-    wait_for(second, pattern, results)
+    wait_for(second, f'images-{12 if was_evaluated else 10}.jsonl.{second.pid}.tmp', results)
     checkpoints.remove(str(train / 'model.ckpt-15'))
     output, errors = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, errors

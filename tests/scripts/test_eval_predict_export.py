@@ -201,6 +201,8 @@ def test_help_teaches_by_examples(script, capsys):
     ('flags', 'message'),
     [
         (['--eval_dir', 'e'], '--train_dir is missing'),
+        (['--eval_dir', 'e', '--compare', 'a', 'b', '--save_predictions', 'ids'], '--compare: saves no predictions'),
+        (['--eval_dir', 'e', '--train_dir', 't', '--follow_poll_secs', '0'], 'got 0, choose a number above 0'),
         (['--eval_dir', 'e', '--checkpoint', 'c', '--follow'], '--follow needs a --train_dir to follow'),
         (
             ['--eval_dir', 'e', '--train_dir', 't', '--follow_timeout_secs', '-1'],

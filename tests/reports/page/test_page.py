@@ -78,6 +78,28 @@ def test_every_score_of_the_json_is_shown(evaluated, text):
         assert f'{100 * low:.1f} to {100 * high:.1f}' in row
 
 
+def test_the_numbers_of_every_chart_stand_below_it(evaluated, text):
+    metrics = json.loads((evaluated / 'metrics.json').read_text())
+
+    def rows(title):
+        table = text[text.index(f'<h3>{title}</h3>') :].partition('<table>')[2].partition('</table>')[0]
+        cells = [re.findall(r'<t[hd][^>]*>(.*?)</t[hd]>', row) for row in table.split('</tr>')]
+        return {html.unescape(row[0]): row[1:] for row in cells if row}
+
+    for title, bins in (
+        ('Near the borders', metrics['boundary']['trimap']),
+        ('By distance from the border', metrics['boundary']['by_distance']),
+        ('By size of the object', [b for b in metrics['size'] if b['num_objects']]),
+    ):
+        found = rows(title)
+        assert found['mean IoU %'] == [sections.percent(b['mean_iou']) for b in bins]
+        for name in metrics['class_iou']:
+            assert found[f'{name} %'] == [sections.percent(b['class_iou'][name]) for b in bins]
+    bins = [b for b in metrics['calibration']['bins'] if b['accuracy'] is not None]
+    calibration = [[key, values[0]] for key, values in rows('Calibration').items()][1:]
+    assert calibration == [[sections.percent(b['confidence']), sections.percent(b['accuracy'])] for b in bins]
+
+
 def test_the_page_embeds_the_json(evaluated, text):
     metrics = json.loads((evaluated / 'metrics.json').read_text())
     embedded = json.loads(_Page(text).scripts[0])

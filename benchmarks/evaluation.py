@@ -8,7 +8,7 @@ Prints one JSON object:
   1025x2049;
 - `evaluation`: ICNet 0.5 on 100 rendered streets of CamVid's size: milliseconds an image of a whole evaluation with
   every metric, restoring and reading included; of the network alone on the same images in memory; the share of the
-  rest;
+  rest, also of the processor's time, which tells more on a busy machine;
 - `memory`: resident memory in MB after 10 and after --images examples, of a process that evaluates a network of one
   convolution.
 
@@ -21,7 +21,6 @@ import argparse
 import functools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -141,20 +140,21 @@ def _evaluation(flags: argparse.Namespace) -> dict[str, Any]:
         examples = list(evaluator._examples())
         rounds = []
         for _ in range(flags.rounds):
-            started = time.perf_counter()
+            clocks = [_clocks()]
             evaluator.evaluate(checkpoint, eval_dir=folder)
-            evaluated = time.perf_counter()
+            clocks.append(_clocks())
             for example in examples:
                 evaluator._score_image(example.image, example.label)
-            ended = time.perf_counter()
-            rounds.append([evaluated - started, ended - evaluated])
-    per_image = [1e3 * statistics.median(column) / len(examples) for column in zip(*rounds, strict=True)]
+            clocks.append(_clocks())
+            rounds.append(np.diff(clocks, axis=0))
+    (evaluation, evaluation_cpu), (network, network_cpu) = 1e3 * np.median(rounds, 0) / len(examples)
     return {
         'image_size': '360x480',
         'num_images': len(examples),
-        'evaluation_ms_per_image': per_image[0],
-        'network_alone_ms_per_image': per_image[1],
-        'share_beside_network': 1 - statistics.median(network / total for total, network in rounds),
+        'evaluation_ms_per_image': evaluation,
+        'network_alone_ms_per_image': network,
+        'share_beside_network': 1 - network / evaluation,
+        'share_of_processor_time_beside_network': 1 - network_cpu / evaluation_cpu,
     }
 
 
@@ -263,6 +263,11 @@ def _alternating(rounds: int, *functions: Callable[[], object]) -> list[float]:
             function()
             times.append(1e3 * (time.perf_counter() - started))
     return [min(times) for times in timings]
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds on the wall, and of the processor in all threads."""
+    return time.perf_counter(), time.process_time()
 
 
 def _resident_mb() -> float:

@@ -106,7 +106,8 @@ def _summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _run(case: Case) -> dict[str, Any]:
-    command = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--worker', json.dumps(dataclasses.asdict(case))]
+    described = json.dumps(dataclasses.asdict(case))
+    command = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--worker', described]
     print(f'{case.name} {case.request} ...', file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -146,9 +147,7 @@ def _batch(flags: argparse.Namespace) -> dict[str, Any]:
     return {
         'largest_batch': found,
         'times_plain': round(found['memory']['batch'] / found['plain']['batch'], 2),
-        'time_per_image_of_plain': round(
-            found['memory']['seconds_per_image'] / found['plain']['seconds_per_image'], 3
-        ),
+        'time_per_image_of_plain': round(found['memory']['seconds_per_image'] / found['plain']['seconds_per_image'], 3),
     }
 
 
@@ -165,7 +164,7 @@ def _predicted(flags: argparse.Namespace) -> dict[str, Any]:
     for model, filter_scale, height, width, batch in sizes:
         for request in ('plain', 'auto'):
             case = Case(
-                model=model, filter_scale=filter_scale, height=height, width=width, batch=batch, request=request, steps=2
+                model=model, filter_scale=filter_scale, height=height, width=width, batch=batch, request=request
             )
             run = _run(case)
             ratio = round(run['predicted_peak_mb'] / run['peak_mb'], 3)
@@ -195,7 +194,7 @@ def _draw(runs: dict[str, dict[str, Any]], path: str) -> None:
     for request, run in runs.items():
         seconds, megabytes = zip(*run['timeline'], strict=True)
         axes.plot(seconds, [m / 1000 for m in megabytes], label=labels[request])
-    axes.set(xlabel='seconds into one training step', ylabel='GB above the process before its first step', ylim=(0, None))
+    axes.set(xlabel='seconds into one training step', ylabel='GB above the process before it', ylim=(0, None))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

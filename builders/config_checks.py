@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from builders import config_ranges as tables
 from builders import pairs
 from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
+from protos.eval_pb2 import EvalConfig
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
 
@@ -39,7 +41,9 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *message_problems(config),
         *_class_problems(config, purpose),
         *_network_problems(config),
+        *_evaluation_problems(config.eval_config),
         *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
+        *_evaluation_in_training_problems(config),
     ]
 
 
@@ -114,7 +118,9 @@ def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str
         yield f'{place}: got {len(weights)} weights for {num_classes} classes; write one per class or none'
     if weights and not any(weights):
         yield f'{place}: every weight is 0, so nothing would be learned; one at least must be above 0'
-    evaluates = purpose in (None, 'eval') and config.HasField('eval_input_reader')
+    evaluates = (purpose in (None, 'eval') or config.train_config.eval_interval) and config.HasField(
+        'eval_input_reader'
+    )
     if (evaluates or config.HasField('eval_config')) and config.eval_config.ignore_label != ignore_label:
         yield (
             f'eval_config.ignore_label: got {config.eval_config.ignore_label}, but {path}.loss.ignore_label is '
@@ -139,6 +145,19 @@ def _network_problems(config: PipelineConfig) -> Iterator[str]:
     yield from pairs.problems(kind, model, path)
 
 
+def _evaluation_problems(evaluation: EvalConfig) -> Iterator[str]:
+    """Relations within eval_config, and its regular expression."""
+    try:
+        re.compile(evaluation.group_pattern)
+    except re.error as error:
+        yield f'eval_config.group_pattern: got {evaluation.group_pattern!r}, not a regular expression: {error}'
+    if evaluation.inference.HasField('sliding_window') and evaluation.eval_input_type.HasField('padded_eval_input'):
+        yield (
+            'eval_config.inference.sliding_window: set together with eval_input_type.padded_eval_input, which would '
+            'pad every window; keep one'
+        )
+
+
 def _training_problems(train: TrainConfig) -> Iterator[str]:
     """Relations within train_config."""
     if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
@@ -160,6 +179,17 @@ def _training_problems(train: TrainConfig) -> Iterator[str]:
             )
     if problem:
         yield problem
+
+
+def _evaluation_in_training_problems(config: PipelineConfig) -> Iterator[str]:
+    train = config.train_config
+    if train.eval_interval and not config.HasField('eval_input_reader'):
+        yield 'eval_input_reader: not set, needed with train_config.eval_interval; write eval_input_reader { ... }'
+    for field in ('best_metric', 'patience'):
+        if not train.eval_interval and getattr(train, field) and train.HasField(field):
+            yield f'train_config.{field}: has no effect without train_config.eval_interval; set that too'
+    if not train.best_metric:
+        yield 'train_config.best_metric: is empty, name a number of metrics.json, for example mean_iou'
 
 
 def _is_set(message: Message, field: str) -> bool:

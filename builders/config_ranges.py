@@ -47,6 +47,18 @@ class Values:
         return value in self.values
 
 
+@dataclass(frozen=True)
+class Either:
+    """`value`, or a number of `range`; `text` is how both are called in an error."""
+
+    text: str
+    value: float
+    range: Range
+
+    def __contains__(self, value: float) -> bool:
+        return value == self.value or value in self.range
+
+
 FINITE = Range('a finite number')
 COUNT = Range('1 or more', low=1)
 NOT_NEGATIVE = Range('0 or more', low=0)
@@ -57,6 +69,7 @@ BELOW_ONE = Range('from 0 to below 1', low=0, high=1, below_high=True)
 CLASSES = Range('1..254', low=1, high=254)
 STRIDE = Values('8, 16 or 32', (8, 16, 32))
 BYTE = Range('0..255', low=0, high=255)
+RESAMPLES = Either('0 or 100..100000', value=0, range=Range('100..100000', low=100, high=100_000))
 
 _SIZE = {'height': COUNT, 'width': COUNT}
 _FACTORS = {'min_factor': POSITIVE, 'max_factor': POSITIVE}
@@ -64,7 +77,7 @@ SCALE = Range('above 0, up to 4', low=0, high=4, above_low=True)
 _MODEL = {'num_classes': CLASSES, 'filter_scale': FRACTION, 'pooling_factors': COUNT, 'input_scale': SCALE}
 _MOMENTS = {'beta_1': BELOW_ONE, 'beta_2': BELOW_ONE, 'epsilon': POSITIVE}
 
-RANGES: dict[str, Mapping[str, Range | Values]] = {
+RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
     'PSPNet': {**_MODEL, 'auxiliary_loss_weight': NOT_NEGATIVE},
     'ICNet': {
         **_MODEL,
@@ -128,7 +141,13 @@ RANGES: dict[str, Mapping[str, Range | Values]] = {
     'RandomRotation': {'max_angle': Range('0..180', low=0, high=180)},
     'ResizeImage': _SIZE,
     'InputReader': {'num_readers': COUNT, 'num_parallel_calls': COUNT, 'shuffle_buffer': COUNT},
-    'EvalConfig': {'ignore_label': BYTE},
+    'EvalConfig': {
+        'ignore_label': BYTE,
+        'bootstrap_samples': RESAMPLES,
+        'bootstrap_seed': Range('0..2147483647', low=0, high=2**31 - 1),
+    },
+    'Inference': {'scale': SCALE},
+    'SlidingWindow': {**_SIZE, 'overlap': BELOW_ONE},
     'CroppedEvalInput': _SIZE,
     'PaddedEvalInput': _SIZE,
     'FilterPruner': {'compression_factor': FRACTION},
@@ -150,6 +169,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     'ResizeImage': ('height', 'width'),
     'InputReader': ('tf_record_input_reader',),
     'TFRecordInputReader': ('input_path',),
+    'SlidingWindow': ('height', 'width'),
     'CroppedEvalInput': ('height', 'width'),
     'PaddedEvalInput': ('height', 'width'),
     'CommpressionConfig': ('compression_strategy',),

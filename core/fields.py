@@ -19,10 +19,12 @@ class RecordFields(enum.StrEnum):
     IMAGE_CHANNELS = 'image/channels'
     LABEL_ENCODED = 'image/segmentation/class/encoded'
     LABEL_FORMAT = 'image/segmentation/class/format'
+    INSTANCES_ENCODED = 'image/segmentation/instance/encoded'
 
 
 IMAGE = 'image'
 LABEL = 'label'
+INSTANCES = 'instances'
 FILENAME = 'filename'
 
 LOGITS = 'logits'

@@ -12,6 +12,7 @@ from core import fields
 INPUTS = 'inputs'
 PREDICTIONS = 'predictions'
 COLOURS = 'colours'
+PROBABILITIES = fields.PROBABILITIES
 
 InputShape = tuple[int | None, int | None, int | None]
 
@@ -33,6 +34,7 @@ class Servable:
       pad_to_shape: (height, width) that smaller images are padded to below and on the right. The padding is 0 after
         `preprocess`, that is the extractor's mean colour. A side that is larger already is left as it is.
       colors: C triples 0..255 (RGB); when given, a colour picture is a second output.
+      with_probabilities: softmax probabilities are one more output.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Servable:
         num_classes: int,
         pad_to_shape: tuple[int, int] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
+        with_probabilities: bool = False,
     ):
         if pad_to_shape is not None and min(pad_to_shape) < 1:
             raise ValueError(f'pad_to_shape must be positive, got {pad_to_shape}')
@@ -51,6 +54,7 @@ class Servable:
         self.num_classes = num_classes
         self.pad_to_shape = pad_to_shape
         self.colors = colors
+        self.with_probabilities = with_probabilities
 
     def predictions(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The model's inference outputs for images [N, H, W, 3] in 0..255; logits float32 [N, H, W, C]."""
@@ -62,13 +66,19 @@ class Servable:
 
     def class_ids(self, images: tf.Tensor) -> tf.Tensor:
         """The most likely class of each pixel: uint8 (or int32) [N, H, W]; the lowest id of equals."""
-        class_ids = tf.argmax(self.predictions(images)[fields.LOGITS], -1, tf.int32)
-        return tf.cast(class_ids, tf.uint8) if self.num_classes <= 256 else class_ids
+        return self._most_likely(self.predictions(images)[fields.LOGITS])
+
+    def probabilities(self, images: tf.Tensor) -> tf.Tensor:
+        """Softmax probabilities float32 [N, H, W, C]."""
+        return tf.nn.softmax(self.predictions(images)[fields.LOGITS])
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`predictions` [N, H, W, 1] and, when there are colors, `colours` uint8 [N, H, W, 3]."""
-        class_ids = self.class_ids(images)
+        """`predictions` [N, H, W, 1]; as asked for, `colours` uint8 [N, H, W, 3], `probabilities` [N, H, W, C]."""
+        logits = self.predictions(images)[fields.LOGITS]
+        class_ids = self._most_likely(logits)
         outputs = {PREDICTIONS: tf.expand_dims(class_ids, -1)}
+        if self.with_probabilities:
+            outputs[PROBABILITIES] = tf.nn.softmax(logits)
         if self.colors is not None:
             outputs[COLOURS] = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
         return outputs
@@ -83,6 +93,10 @@ class Servable:
         concrete = tf.function(self.__call__, input_signature=[signature], autograph=False).get_concrete_function()
         concrete.servable = self  # a function holds its variables weakly
         return concrete
+
+    def _most_likely(self, logits: tf.Tensor) -> tf.Tensor:
+        class_ids = tf.argmax(logits, -1, tf.int32)
+        return tf.cast(class_ids, tf.uint8) if self.num_classes <= 256 else class_ids
 
     def _pad(self, images: tf.Tensor) -> tf.Tensor:
         if self.pad_to_shape is None:

@@ -64,6 +64,18 @@ LABELS = (
 _BY_NAME: Mapping[str, Label] = {label.name: label for label in LABELS}
 _IGNORE = 255
 
+# Pixels of an average instance in the training set, as the benchmark's script weights its instance IoU.
+_INSTANCE_SIZES = {
+    'person': 3462.4756337644,
+    'rider': 3930.4788056518,
+    'car': 12794.0202738185,
+    'truck': 27855.1264367816,
+    'bus': 35732.1511111111,
+    'train': 67583.7075812274,
+    'motorcycle': 6298.7200839748,
+    'bicycle': 4672.3249222261,
+}
+
 TRAIN_IDS: Mapping[int, int] = {label.id: label.train_id for label in LABELS if label.id >= 0}
 
 
@@ -75,6 +87,8 @@ def label_map() -> LabelMap:
         colors=tuple(label.color for label in classes),
         label_ids=tuple(label.id for label in classes),
         ignore_label=_IGNORE,
+        categories=tuple(label.category for label in classes),
+        instance_sizes=tuple(_INSTANCE_SIZES.get(label.name) for label in classes),
     )
 
 

@@ -17,6 +17,8 @@ from inputs.label_map import LabelMap
 
 # (path, (height, width)) -> class ids [H, W], any integer kind, already mapped to the classes of the label map.
 LabelReader = Callable[[str, tuple[int, int]], np.ndarray]
+# The path of a label -> the path of its picture of instance ids.
+InstancePath = Callable[[str], str]
 
 _KEPT_FORMATS = {'PNG': 'png', 'JPEG': 'jpeg'}
 _KEPT_MODES = ('RGB', 'L', 'RGBA', 'P', 'LA')
@@ -37,22 +39,35 @@ class Converted:
     class_pixels: np.ndarray
 
 
-def convert(pair: Pair, *, filename: str, label_map: LabelMap, read_label: LabelReader) -> Converted:
+def convert(
+    pair: Pair,
+    *,
+    filename: str,
+    label_map: LabelMap,
+    read_label: LabelReader,
+    instance_path: InstancePath | None = None,
+) -> Converted:
     """Decodes and checks both files; PNG and JPEG images are stored bit for bit, others as PNG, labels as grey PNG.
+
+    Args:
+      instance_path: given, the picture of instance ids is stored too, as 16-bit PNG.
 
     Raises BadPair.
     """
     image_bytes, image_format, size = _read_image(pair.image)
-    label_bytes = None
+    label_bytes = instances_bytes = None
     class_pixels = np.zeros(label_map.num_classes + 1, np.int64)
     if pair.label is not None:
         class_ids = _read_label(pair, size, read_label)
         class_pixels = count_classes(class_ids, label_map, pair.label)
         label_bytes = _png(Image.fromarray(class_ids.astype(np.uint8)))
+        if instance_path:
+            instances_bytes = _png(Image.fromarray(_read_instances(instance_path(pair.label), size)))
     example = tf_example.encode(
         image_bytes=image_bytes,
         image_format=image_format,
         label_bytes=label_bytes,
+        instances_bytes=instances_bytes,
         filename=filename,
         height=size[0],
         width=size[1],
@@ -134,6 +149,22 @@ def _read_label(pair: Pair, size: tuple[int, int], read_label: LabelReader) -> n
         label_size = 'x'.join(map(str, class_ids.shape))
         raise BadPair(f'{path}: the label is {label_size}, its image {size[0]}x{size[1]} (height x width)')
     return class_ids
+
+
+def _read_instances(path: str, size: tuple[int, int]) -> np.ndarray:
+    """Instance ids uint16 [H, W]."""
+    if not os.path.isfile(path):
+        raise BadPair(f'{path}: no such picture of instance ids')
+    try:
+        ids = read_ids(path)
+    except _UNDECODABLE as error:
+        raise BadPair(f'{path}: cannot be read as instance ids: {error}') from error
+    if ids.shape != size:
+        own_size = 'x'.join(map(str, ids.shape))
+        raise BadPair(f'{path}: the instance ids are {own_size}, the image {size[0]}x{size[1]} (height x width)')
+    if ids.min() < 0 or ids.max() > np.iinfo(np.uint16).max:
+        raise BadPair(f'{path}: instance ids must be 0..65535, got {ids.min()}..{ids.max()}')
+    return ids.astype(np.uint16)
 
 
 def _png(picture: Image.Image) -> bytes:

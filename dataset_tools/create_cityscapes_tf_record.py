@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from core import command_line
 from core.errors import DataError, UsageError
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name=f'cityscapes_{flags.split_type}.record',
         label_map=cityscapes_labels.label_map(),
         read_label=readers[kind],
+        instance_path=_instance_path(kind) if flags.instances else None,
         **arguments,
     )
     print(f'{manifest["num_examples"]} examples in {os.path.join(flags.output_dir, manifest["name"])}-*')
@@ -84,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--annot_pattern', metavar='GLOB', help='labels of --input_pattern, in the same order')
     parser.add_argument('--annotation', choices=('gtFine', 'gtCoarse'), help='default: gtCoarse for train_extra only')
     parser.add_argument('--label_type', choices=tuple(_SUFFIXES), help='default: the first of these that is there')
+    command_line.add_boolean(
+        parser,
+        'instances',
+        default=False,
+        help='store *_instanceIds.png too: eval.py then gives the instance-weighted IoU of the benchmark',
+    )
     pair_lists.add_output_flags(parser, num_shards=10)
     return parser
 
@@ -107,6 +114,19 @@ def _from_folders(flags: argparse.Namespace) -> tuple[list[pair_lists.Pair], str
         return [pair_lists.Pair(image, None) for image in images], 'label_ids'
     wanted = _SUFFIXES[flags.label_type] if flags.label_type else ', '.join(_SUFFIXES.values())
     raise DataError(f'--cityscapes_dir: no labels in {label_root}/*/*_{annotation}_ ({wanted})')
+
+
+def _instance_path(kind: str) -> Callable[[str], str]:
+    """The path of a label of this kind -> the *_instanceIds.png beside it."""
+
+    def beside(label_path: str) -> str:
+        if not label_path.endswith(_SUFFIXES[kind]):
+            raise UsageError(
+                f'--instances: {label_path} does not end in {_SUFFIXES[kind]}, so its instances are unknown'
+            )
+        return f'{label_path.removesuffix(_SUFFIXES[kind])}instanceIds.png'
+
+    return beside
 
 
 def _kind_of(path: str) -> str:

@@ -6,12 +6,13 @@ last. So whatever carries a final name is finished, and a run that was killed co
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import zip_longest
 from typing import Any
@@ -21,7 +22,7 @@ from contextlib2 import ExitStack
 from tqdm import tqdm
 
 from core.errors import DataError, UserError
-from dataset_tools.conversion import BadPair, Converted, LabelReader, convert
+from dataset_tools.conversion import BadPair, Converted, InstancePath, LabelReader, convert
 from dataset_tools.pairs import Pair
 from inputs.label_map import LabelMap
 
@@ -37,6 +38,7 @@ def write_records(
     label_map: LabelMap,
     read_label: LabelReader,
     num_shards: int,
+    instance_path: InstancePath | None = None,
     shuffle_seed: int = 0,
     num_threads: int = 0,
     skip_bad: bool = False,
@@ -50,6 +52,7 @@ def write_records(
       name: of the data set and split: `camvid_train.record`.
       label_map: which ids are allowed; saved beside as `label_map.json`.
       read_label: the label file's path and the image's size -> class ids.
+      instance_path: the label file's path -> that of its picture of instance ids, which is then stored too.
       num_shards: 1 or more; no more than there are pairs are written.
       shuffle_seed: of the order.
       num_threads: 0 takes one per core; the output does not depend on it.
@@ -62,7 +65,8 @@ def write_records(
     """
     if not pairs:
         raise DataError(f'{name}: no pairs to convert')
-    job = _Job(output_dir, name, min(num_shards, len(pairs)), _fingerprint(pairs, label_map, num_shards, shuffle_seed))
+    fingerprint = _fingerprint(pairs, label_map, num_shards, shuffle_seed, instance_path)
+    job = _Job(output_dir, name, min(num_shards, len(pairs)), fingerprint)
     finished = job.finished_manifest(overwrite)
     if finished is not None and (skip_bad or not finished['skipped']):
         print(f'{job.path(name)}: already there, made from the same files')
@@ -70,7 +74,8 @@ def write_records(
     shuffled = list(pairs)
     random.Random(shuffle_seed).shuffle(shuffled)
     try:
-        return _convert_all(job, shuffled, label_map, read_label, num_threads or os.cpu_count() or 1, skip_bad)
+        one = functools.partial(convert, label_map=label_map, read_label=read_label, instance_path=instance_path)
+        return _convert_all(job, shuffled, label_map, one, num_threads or os.cpu_count() or 1, skip_bad)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f'{output_dir}: cannot write: {_reason(error)}; run again to continue') from error
 
@@ -132,7 +137,12 @@ class _Job:
 
 
 def _convert_all(
-    job: _Job, pairs: list[Pair], label_map: LabelMap, read_label: LabelReader, num_threads: int, skip_bad: bool
+    job: _Job,
+    pairs: list[Pair],
+    label_map: LabelMap,
+    convert_one: Callable[..., Converted],
+    num_threads: int,
+    skip_bad: bool,
 ) -> dict[str, Any]:
     job.open_partial()
     _save_label_map(job, label_map)
@@ -149,7 +159,7 @@ def _convert_all(
 
                 def one(pair: Pair) -> Converted | BadPair:
                     try:
-                        return convert(pair, filename=names[pair.image], label_map=label_map, read_label=read_label)
+                        return convert_one(pair, filename=names[pair.image])
                     except BadPair as error:
                         return error
 
@@ -242,11 +252,18 @@ def _short_names(pairs: Sequence[Pair]) -> dict[str, str]:
     return {pair.image: os.path.relpath(path, root) for pair, path in zip(pairs, paths, strict=True)}
 
 
-def _fingerprint(pairs: Sequence[Pair], label_map: LabelMap, num_shards: int, shuffle_seed: int) -> str:
+def _fingerprint(
+    pairs: Sequence[Pair],
+    label_map: LabelMap,
+    num_shards: int,
+    shuffle_seed: int,
+    instance_path: InstancePath | None,
+) -> str:
     """Changes when a file, its size or time, the classes or the layout change."""
     digest = hashlib.sha256(f'{num_shards} {shuffle_seed} {label_map.to_json()}'.encode())
     for pair in pairs:
-        for path in (pair.image, pair.label):
+        instances = [instance_path(pair.label)] if instance_path and pair.label else []
+        for path in (pair.image, pair.label, *instances):
             try:
                 status = os.stat(path) if path else None
             except OSError:

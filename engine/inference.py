@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+import tensorflow as tf
 
 from builders import input_builder, model_builder
 from core.errors import CheckpointError
 from core.model import SegmentationModel
-from core.servable import inference_variables
+from core.servable import Servable, inference_variables
 from engine import checkpoints
 from inputs.label_map import LabelMap
 
@@ -42,6 +46,21 @@ def restore(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLi
     variables = inference_variables(concrete, model.variables_by_name())
     report = checkpoints.restore_variables(variables, checkpoint, strict=True)
     return Restored(path=report.path, step=_step(report.path))
+
+
+def trace_scores(servable: Servable) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
+    """The traced function of a servable's probabilities, for `restore`, and what `class_scores` calls with each view.
+
+    The second takes pixels uint8 or float32 [h, w, 3] and returns probabilities float32 [h, w, C].
+    """
+    concrete = tf.function(
+        servable.probabilities, input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False
+    ).get_concrete_function()
+
+    def scores(pixels: np.ndarray) -> np.ndarray:
+        return concrete(tf.constant(pixels[np.newaxis], tf.float32)).numpy()[0]
+
+    return concrete, scores
 
 
 def build_label_map(config: Any, num_classes: int) -> LabelMap:

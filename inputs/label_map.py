@@ -24,6 +24,9 @@ class LabelMap:
       colors: one RGB colour per class, each channel in 0..255.
       ignore_label: the id of pixels without a class, 0..255 and not a class id.
       label_ids: the data set's own id of each class, 0..255, where it has other ids than the classes (Cityscapes).
+      categories: the category of each class, for scores of categories; or None.
+      instance_sizes: pixels of an average instance of each class, None for a class that has no instances; for the
+        instance IoU where a data set publishes such sizes (Cityscapes), else None.
 
     Raises ValueError, in one line, if they do not fit together.
     """
@@ -32,6 +35,8 @@ class LabelMap:
     colors: tuple[Color, ...]
     ignore_label: int = IGNORE_LABEL
     label_ids: tuple[int, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    instance_sizes: tuple[float | None, ...] | None = None
 
     def __post_init__(self):
         if not self.names:
@@ -47,6 +52,10 @@ class LabelMap:
             len(self.label_ids) != len(self.names) or not all(_is_byte(label_id) for label_id in self.label_ids)
         ):
             raise ValueError(f'label_id: expected a number 0..255 for every class, got {list(self.label_ids)}')
+        if self.categories is not None:
+            _check_categories(self.names, self.categories)
+        if self.instance_sizes is not None:
+            _check_instance_sizes(self.names, self.instance_sizes)
         if not _is_byte(self.ignore_label) or self.ignore_label < len(self.names):
             raise ValueError(
                 f'ignore_label: got {self.ignore_label!r}, choose {len(self.names)}..255 (ids below are classes)'
@@ -88,14 +97,19 @@ class LabelMap:
 
     def to_json(self) -> str:
         """The text of the file: one class a line."""
-        classes = ',\n'.join(
-            f'    {json.dumps({"id": i, "name": name, "color": list(color)} | self._label_id(i), ensure_ascii=False)}'
+        entries = (
+            {'id': i, 'name': name, 'color': list(color)} | self._more(i)
             for i, (name, color) in enumerate(zip(self.names, self.colors, strict=True))
         )
+        classes = ',\n'.join(f'    {json.dumps(entry, ensure_ascii=False)}' for entry in entries)
         return f'{{\n  "ignore_label": {self.ignore_label},\n  "classes": [\n{classes}\n  ]\n}}\n'
 
-    def _label_id(self, class_id: int) -> dict[str, int]:
-        return {} if self.label_ids is None else {'label_id': self.label_ids[class_id]}
+    def _more(self, class_id: int) -> dict[str, Any]:
+        """What only some label maps say of a class."""
+        optional = (('label_id', self.label_ids), ('category', self.categories), ('instance_size', self.instance_sizes))
+        return {
+            key: values[class_id] for key, values in optional if values is not None and values[class_id] is not None
+        }
 
 
 def _from_json(content: Any) -> LabelMap:
@@ -111,12 +125,17 @@ def _from_json(content: Any) -> LabelMap:
     if not all(type(i) is int for i in ids) or sorted(ids) != list(range(len(ids))):
         raise ValueError(f'class ids must be 0..{len(ids) - 1}, each once, got {ids}')
     ordered = sorted(classes, key=lambda entry: entry['id'])
-    has_label_ids = any('label_id' in entry for entry in ordered)
+
+    def optional(key: str) -> tuple | None:
+        return tuple(entry.get(key) for entry in ordered) if any(key in entry for entry in ordered) else None
+
     return LabelMap(
         names=tuple(entry['name'] for entry in ordered),
         colors=tuple(tuple(entry['color']) for entry in ordered),
         ignore_label=content.get('ignore_label', IGNORE_LABEL),
-        label_ids=tuple(entry.get('label_id') for entry in ordered) if has_label_ids else None,
+        label_ids=optional('label_id'),
+        categories=optional('category'),
+        instance_sizes=optional('instance_size'),
     )
 
 
@@ -125,6 +144,17 @@ def _check_class(class_id: int, name: Any, color: Any) -> None:
         raise ValueError(f'class {class_id}: the name must be a text, got {name!r}')
     if len(color) != 3 or not all(_is_byte(channel) for channel in color):
         raise ValueError(f'class {class_id} ({name}): color must be three numbers in 0..255, got {list(color)}')
+
+
+def _check_categories(names: Sequence[str], categories: Sequence[Any]) -> None:
+    if len(categories) != len(names) or not all(isinstance(x, str) and x.strip() for x in categories):
+        raise ValueError(f'category: expected a text for every class or for none, got {list(categories)}')
+
+
+def _check_instance_sizes(names: Sequence[str], sizes: Sequence[Any]) -> None:
+    numbers = [size for size in sizes if size is not None]
+    if len(sizes) != len(names) or not all(type(x) in (int, float) and 0 < x < float('inf') for x in numbers):
+        raise ValueError(f'instance_size: expected pixels above 0, left out where a class has none, got {list(sizes)}')
 
 
 def _is_byte(value: Any) -> bool:

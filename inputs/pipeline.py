@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from core.errors import DataError, UsageError
-from core.fields import FILENAME, IGNORE_LABEL, IMAGE, LABEL, RecordFields
+from core.fields import FILENAME, IGNORE_LABEL, IMAGE, INSTANCES, LABEL, RecordFields
 from inputs import tf_example
 from inputs.augmentations import Augmentation, chain
 
@@ -104,17 +104,18 @@ def evaluation_dataset(
 ) -> tf.data.Dataset:
     """Every example exactly once, in the order of the sorted files, unbatched and at its own size.
 
-    Yields {`image`: float32 [H, W, 3] in 0..255, `label`: int32 [H, W], `filename`: string}. Raises as
-    `training_dataset`.
+    Yields {`image`: float32 [H, W, 3] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32 [H, W],
+    or [0, 0] where the record has none}. Raises as `training_dataset`.
     """
 
     def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf_example.decode_checked(serialized)
+        example = tf_example.decode_with_instances(serialized)
         label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
         return {
             IMAGE: tf.cast(example[IMAGE], tf.float32),
             LABEL: tf.cast(label, tf.int32),
             FILENAME: example[FILENAME],
+            INSTANCES: example[INSTANCES],
         }
 
     dataset = _records(record_files(patterns), num_readers=1, shuffle_seed=None)
@@ -146,15 +147,22 @@ def record_files(patterns: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(patterns: Sequence[str] = ()) -> Iterator[None]:
     """Turns what a pipeline raises while it is iterated, about the data, into a one-line DataError.
 
     To be put around `next(batches)`, or around a loop over a dataset. Assertions of this package and records or
     pictures that are damaged are translated; anything else passes unchanged.
+
+    Args:
+      patterns: of the dataset; with them a damaged file is named, with the number of examples before the damage.
     """
     try:
         yield
     except tf.errors.DataLossError as error:
+        for path in record_files(patterns) if patterns else ():
+            num_whole, reason = _count_whole(path)
+            if reason:
+                raise DataError(_damage(path, num_whole, reason)) from error
         raise DataError(
             f'a record file is damaged ({_reason(error)}): convert the data again; '
             '`python -m builders.check_config CONFIG` names the file'
@@ -206,8 +214,9 @@ def _check_ids(example: dict[str, tf.Tensor], *, num_classes: int, ignore_label:
 
     def message() -> tf.Tensor:
         ids = tf.sort(tf.unique(tf.boolean_mask(tf.cast(label, tf.int32), wrong))[0])
-        said = f': label ids {{}} are neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
-        return tf.strings.join([example[FILENAME], tf.strings.format(said, ids)])
+        allowed = f'neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
+        said = f': {{}} pixels have label ids {{}}, {allowed}'
+        return tf.strings.join([example[FILENAME], tf.strings.format(said, (tf.math.count_nonzero(wrong), ids))])
 
     any_wrong = tf.reduce_any(wrong)
     said = tf.cond(any_wrong, message, lambda: tf.constant(''))
@@ -273,8 +282,26 @@ def _against_manifest(files: Sequence[str], entry: tuple[str, dict[str, Any]]) -
             continue
         length = tf.io.gfile.stat(path).length
         if length != shard['bytes']:
-            problems.append(f'{path}: has {length} bytes, its manifest says {shard["bytes"]}: convert the data again')
+            problems.append(
+                _damage(path, _count_whole(path)[0], f'has {length} bytes, its manifest says {shard["bytes"]}', shard)
+            )
     return problems
+
+
+def _count_whole(path: str) -> tuple[int, str]:
+    """(records of the file that can be read, why the next one cannot; empty if all can)."""
+    count = 0
+    try:
+        for _ in tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES):
+            count += 1
+    except tf.errors.DataLossError as error:
+        return count, _reason(error)
+    return count, ''
+
+
+def _damage(path: str, num_whole: int, reason: str, shard: dict[str, Any] | None = None) -> str:
+    of = f' of {shard["num_examples"]}' if shard and 'num_examples' in shard else ''
+    return f'{path}: damaged or cut off after {num_whole}{of} examples ({reason}): convert the data again'
 
 
 def _seen_from(path: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from core.fields import FILENAME, IMAGE, LABEL, RecordFields
+from core.fields import FILENAME, IMAGE, INSTANCES, LABEL, RecordFields
 
 _FEATURES = {
     RecordFields.IMAGE_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
     RecordFields.IMAGE_FILENAME.value: tf.io.FixedLenFeature([], tf.string, ''),
     RecordFields.LABEL_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
+    RecordFields.INSTANCES_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
 }
 
 
@@ -19,6 +20,7 @@ def encode(
     image_format: str,
     label_bytes: bytes | None,
     label_format: str = 'png',
+    instances_bytes: bytes | None = None,
     filename: str,
     height: int,
     width: int,
@@ -31,6 +33,8 @@ def encode(
       image_format: `png` or `jpeg`.
       label_bytes: a PNG file of class ids, one 8-bit channel; None leaves the label out (pictures to predict only).
       label_format: `png`.
+      instances_bytes: a PNG file of instance ids, one 16-bit channel: label id * 1000 + number of the instance, or less
+        than 1000 where a pixel belongs to no single instance; None leaves them out.
       filename: what messages about this example call it.
       height: rows of both pictures.
       width: columns of both pictures.
@@ -51,6 +55,8 @@ def encode(
     if label_bytes is not None:
         feature[RecordFields.LABEL_ENCODED] = _bytes(label_bytes)
         feature[RecordFields.LABEL_FORMAT] = _bytes(label_format.encode())
+    if instances_bytes is not None:
+        feature[RecordFields.INSTANCES_ENCODED] = _bytes(instances_bytes)
     return tf.train.Example(features=tf.train.Features(feature={str(k): v for k, v in feature.items()}))
 
 
@@ -84,6 +90,23 @@ def decode_checked(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
 
 
+def decode_with_instances(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """`decode_checked`, with `instances`: int32 [H, W], or [0, 0] where the record has none."""
+    example = decode_checked(serialized)
+    encoded = tf.io.parse_single_example(serialized, _FEATURES)[RecordFields.INSTANCES_ENCODED]
+    there = tf.strings.length(encoded) > 0
+    instances = tf.cond(
+        there,
+        lambda: tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0], tf.int32),
+        lambda: tf.zeros([0, 0], tf.int32),
+    )
+    sizes = (tf.shape(example[LABEL]), tf.shape(instances))
+    fits = ~there | tf.reduce_all(tf.equal(*sizes))
+    said = tf.strings.format(': the label has size {} and its instance ids {}', sizes)
+    with tf.control_dependencies([tf.debugging.Assert(fits, [tf.strings.join([example[FILENAME], said])])]):
+        return {**example, INSTANCES: tf.ensure_shape(tf.identity(instances), [None, None])}
+
+
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """The bytes of one Example: {`image`: string, `label`: string, empty where absent, `filename`: string}."""
     features = tf.io.parse_single_example(serialized, _FEATURES)
@@ -96,7 +119,7 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 def decode_image(example: dict[str, tf.Tensor]) -> tf.Tensor:
     """uint8 [H, W, 3] from what `parse` gave."""
-    image_bytes = _present(example[IMAGE], example[FILENAME], 'image/encoded')
+    image_bytes = _present(example[IMAGE], example[FILENAME], RecordFields.IMAGE_ENCODED.value)
     image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
 
@@ -106,14 +129,19 @@ def decode_label(example: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.cast(_label_bytes_to_ids(example), tf.int32)
 
 
+_WHAT_TO_DO = {
+    RecordFields.LABEL_ENCODED.value: '; training and evaluation need labels: convert images with their labels',
+}
+
+
 def _label_bytes_to_ids(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    label_bytes = _present(example[LABEL], example[FILENAME], 'image/segmentation/class/encoded')
+    label_bytes = _present(example[LABEL], example[FILENAME], RecordFields.LABEL_ENCODED.value)
     label = tf.io.decode_image(label_bytes, channels=1, expand_animations=False)
     return tf.ensure_shape(label, [None, None, 1])[..., 0]
 
 
 def _present(value: tf.Tensor, filename: tf.Tensor, feature: str) -> tf.Tensor:
-    message = tf.strings.join([filename, f': the record has no {feature}'])
+    message = tf.strings.join([filename, f': the record has no {feature}{_WHAT_TO_DO.get(feature, "")}'])
     with tf.control_dependencies([tf.debugging.Assert(tf.strings.length(value) > 0, [message])]):
         return tf.identity(value)
 

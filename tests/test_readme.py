@@ -53,7 +53,7 @@ def _make_problem(words: list[str]) -> str | None:
 
 def _module_problem(module: str, words: list[str]) -> str | None:
     path = ROOT / module.replace('.', '/')
-    if path.with_suffix('.py').is_file():
+    if path.with_suffix('.py').is_file() or (path / '__main__.py').is_file():
         return _flags_problem(('-m', module), words)
     if (ROOT / module.split('.')[0]).is_dir() or importlib.util.find_spec(module.split('.')[0]) is None:
         return f'no module {module}'

@@ -64,14 +64,21 @@ def make(folder: Path, *, num_examples: int = len(SIZES), eval_input_type: str =
     return TinyRun(folder=folder, config_path=str(config_path), images=images, labels=labels)
 
 
-def write_records(path: Path, images: list[np.ndarray], labels: list[np.ndarray], names: list[str]) -> None:
-    """One TFRecord file of PNG pairs."""
+def write_records(
+    path: Path,
+    images: list[np.ndarray],
+    labels: list[np.ndarray],
+    names: list[str],
+    instances: list[np.ndarray] | None = None,
+) -> None:
+    """One TFRecord file of PNG pairs, with uint16 instance ids if they are given."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for image, label, name in zip(images, labels, names, strict=True):
+        for i, (image, label, name) in enumerate(zip(images, labels, names, strict=True)):
             example = tf_example.encode(
                 image_bytes=_png(image),
                 image_format='png',
                 label_bytes=_png(label),
+                instances_bytes=_png(instances[i]) if instances else None,
                 filename=name,
                 height=image.shape[0],
                 width=image.shape[1],

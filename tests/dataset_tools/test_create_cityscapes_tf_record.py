@@ -102,6 +102,30 @@ def test_every_id_of_labelids_is_mapped(cityscapes):
     np.testing.assert_array_equal(convert(cityscapes)[0], expected)
 
 
+def test_instance_ids_are_stored_when_asked_for(cityscapes):
+    rng = np.random.default_rng(0)
+    instances = rng.choice(np.array([7, 26, 26001, 33999], np.uint16), SIZE)
+    add_labels(cityscapes, 'labelIds.png', lambda path: Image.fromarray(np.full(SIZE, 26, np.uint8)).save(path))
+    with pytest.raises(DataError, match=r'aachen_0_1_gtFine_instanceIds\.png: no such picture of instance ids'):
+        convert(cityscapes, '--instances')
+    add_labels(cityscapes, 'instanceIds.png', lambda path: Image.fromarray(instances).save(path))
+    convert(cityscapes, '--instances')
+    pattern = f'{cityscapes}/out/cityscapes_train.record-*-of-00002'
+    for example in pipeline.evaluation_dataset([pattern], num_classes=19):
+        np.testing.assert_array_equal(example['instances'].numpy(), instances)
+    with pytest.raises(DataError, match='records of other inputs are there; --overwrite replaces them'):
+        convert(cityscapes)
+    convert(cityscapes, '--overwrite')
+    assert all(e['instances'].shape == [0, 0] for e in pipeline.evaluation_dataset([pattern], num_classes=19))
+
+
+def test_instance_ids_of_another_size_are_named(cityscapes):
+    add_labels(cityscapes, 'labelIds.png', lambda path: Image.fromarray(np.full(SIZE, 26, np.uint8)).save(path))
+    add_labels(cityscapes, 'instanceIds.png', lambda path: Image.fromarray(np.ones((2, 3), np.uint16)).save(path))
+    with pytest.raises(DataError, match=r'instanceIds\.png: the instance ids are 2x3, the image 6x8'):
+        convert(cityscapes, '--instances')
+
+
 def test_coarse_labels_are_taken_for_train_extra(cityscapes):
     (cityscapes / 'leftImg8bit' / 'train').rename(cityscapes / 'leftImg8bit' / 'train_extra')
     add_labels(cityscapes, 'labelIds.png', lambda p: Image.fromarray(np.full(SIZE, 7, np.uint8)).save(p), 'gtCoarse')

@@ -8,9 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from engine import eval_results
-from engine.eval_lib import Evaluation, Picture
+from engine.eval_lib import Evaluation
 from inputs.label_map import LabelMap
 from metrics import segmentation
+from reports.pictures import Picture
+from tests.reports import synthetic_evaluation
 
 LABEL_MAP = LabelMap(names=('road', 'car'), colors=((128, 64, 128), (0, 0, 142)))
 
@@ -52,6 +54,20 @@ def test_scalars_lie_at_the_checkpoint_step(tmp_path):
     assert scalars['metrics/mean_iou'] == (5, 1.0)
     assert scalars['losses/cross_entropy'] == (5, 0.5)
     assert 'class_iou/road' in scalars and 'class_iou/car' not in scalars
+
+
+def test_intervals_are_curves_beside_their_score(tmp_path):
+    synthetic_evaluation.make(tmp_path, num_images=4)
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    scalars = {tag: float(value) for _, tag, value in _events(tmp_path)}
+    for tag, ends in (
+        ('metrics/mean_iou', metrics['intervals']['mean_iou']),
+        ('metrics/mean_boundary_iou', metrics['intervals']['mean_boundary_iou']),
+        ('class_iou/road', metrics['intervals']['class_iou']['road']),
+        ('boundary_iou/road', metrics['intervals']['boundary_iou']['road']),
+    ):
+        assert scalars[f'{tag}_low'] == np.float32(ends[0]) <= scalars[tag] <= scalars[f'{tag}_high']
+    assert scalars['metrics/expected_calibration_error'] == np.float32(metrics['calibration']['ece'])
 
 
 def test_pictures_are_image_label_prediction(tmp_path):

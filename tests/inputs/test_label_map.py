@@ -105,3 +105,33 @@ def test_shipped_maps_load(name, num_classes):
 
 def test_shipped_cityscapes_map_is_the_one_of_the_label_table():
     assert LabelMap.load(CONFIGS / 'cityscapes.json') == cityscapes_labels.label_map()
+
+
+def test_categories_and_instance_sizes_survive_saving(tmp_path):
+    colors = ((1, 2, 3), (4, 5, 6))
+    label_map = LabelMap(
+        names=('road', 'car'), colors=colors, categories=('flat', 'vehicle'), instance_sizes=(None, 12.5)
+    )
+    label_map.save(tmp_path / 'm.json')
+    assert LabelMap.load(tmp_path / 'm.json') == label_map
+    plain = LabelMap(names=('road', 'car'), colors=colors)
+    plain.save(tmp_path / 'p.json')
+    assert 'category' not in (tmp_path / 'p.json').read_text() and LabelMap.load(tmp_path / 'p.json') == plain
+
+
+@pytest.mark.parametrize(
+    ('extra', 'message'),
+    [
+        ({'category': 'flat'}, r"category: expected a text for every class or for none, got \['flat', None\]"),
+        (
+            {'instance_size': 0},
+            r'instance_size: expected pixels above 0, left out where .*, got \[0, None',
+        ),
+        ({'instance_size': 'big'}, r"instance_size: expected pixels above 0.*\['big', None\]"),
+    ],
+)
+def test_half_categories_and_wrong_sizes_are_named(tmp_path, extra, message):
+    classes = [{'id': 0, 'name': 'a', 'color': [0, 0, 0], **extra}, {'id': 1, 'name': 'b', 'color': [1, 1, 1]}]
+    (tmp_path / 'm.json').write_text(json.dumps({'classes': classes}))
+    with pytest.raises(DataError, match=message):
+        LabelMap.load(tmp_path / 'm.json')

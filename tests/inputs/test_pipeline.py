@@ -172,7 +172,8 @@ def test_a_file_cut_between_records_is_found_by_its_manifest(tmp_path):
     (tmp_path / 'x.record.manifest.json').write_text(json.dumps(manifest))
     assert pipeline.record_files([str(shard)]) == [str(shard)]
     write(shard, [example(0)])
-    with pytest.raises(DataError, match=rf'x.record-00000-of-00001: has \d+ bytes, its manifest says {length}'):
+    said = rf'x.record-00000-of-00001: damaged .* after 1 of 2 examples \(has \d+ bytes, its manifest says {length}\)'
+    with pytest.raises(DataError, match=said):
         pipeline.record_files([str(shard)])
 
 
@@ -189,7 +190,7 @@ def consume(dataset) -> str:
 def test_ids_outside_the_classes_name_the_example(tmp_path, cache_limit_bytes):
     ids = np.array([[0, 7], [255, 3]], np.uint8)
     write(tmp_path / 'x', [example(41, ids=ids, size=(2, 2))])
-    said = '41: label ids [3 7] are neither a class (0..2) nor the ignore label 255'
+    said = '41: 2 pixels have label ids [3 7], neither a class (0..2) nor the ignore label 255'
     assert consume(train(f'{tmp_path}/x', cache_limit_bytes=cache_limit_bytes)) == said
     assert consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3)) == said
 
@@ -217,6 +218,17 @@ def test_a_flipped_bit_and_a_cut_record_are_said_in_one_line(tmp_path):
     assert 'a record file is damaged' in consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3))
     (tmp_path / 'x').write_bytes(content[:-5][: len(content) // 4])
     assert 'a record file is damaged' in consume(pipeline.evaluation_dataset([f'{tmp_path}/x'], num_classes=3))
+
+
+def test_a_damaged_file_is_named_with_what_can_be_read(tmp_path):
+    write(tmp_path / 'x-0', [example(0), example(1)])
+    write(tmp_path / 'x-1', [example(2), example(3), example(4)])
+    (tmp_path / 'x-1').write_bytes((tmp_path / 'x-1').read_bytes()[:-5])
+    dataset = pipeline.evaluation_dataset([f'{tmp_path}/x-*'], num_classes=3)
+    with pytest.raises(DataError, match=rf'^{tmp_path}/x-1: damaged or cut off after 2 examples \(.+\): convert the'):
+        with pipeline.user_errors([f'{tmp_path}/x-*']):
+            for _ in dataset:
+                pass
 
 
 def test_other_errors_pass_unchanged():

@@ -81,7 +81,7 @@ def test_scores_equal_sets_of_pixels(seed):
         is_label, is_prediction = valid & (labels == i), valid & (predictions == i)
         union, hits = (is_label | is_prediction).sum(), (is_label & is_prediction).sum()
         iou, accuracy = segmentation.class_iou(matrix.counts)[i], segmentation.class_accuracy(matrix.counts)[i]
-        assert np.isnan(iou) if union == 0 else iou == hits / union
+        assert np.isnan(iou) if is_label.sum() == 0 else iou == hits / union
         assert np.isnan(accuracy) if is_label.sum() == 0 else accuracy == hits / is_label.sum()
     if valid.any():
         assert segmentation.pixel_accuracy(matrix.counts) == (labels == predictions)[valid].mean()
@@ -93,10 +93,15 @@ def test_mean_iou_runs_over_the_classes_that_occur():
     assert segmentation.mean_accuracy(counts) == pytest.approx((3 / 4 + 1) / 2)
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero():
+def test_a_class_that_is_only_predicted_is_absent_and_not_zero():
     counts = np.array([[3, 1], [0, 0]])
-    assert segmentation.mean_iou(counts) == pytest.approx((3 / 4 + 0) / 2)
+    assert segmentation.mean_iou(counts) == 3 / 4
     assert segmentation.mean_accuracy(counts) == 3 / 4
+    summary = segmentation.summarize(counts, ['road', 'car'])
+    for name in ('class_iou', 'class_accuracy', 'class_precision', 'class_f1'):
+        assert summary[name]['car'] is None
+    assert (summary['absent_classes'], summary['absent_predictions']) == (['car'], {'car': 1})
+    assert summary['mean_iou_absent_as_zero'] == pytest.approx((3 / 4 + 0) / 2)
 
 
 def test_summary_is_json_with_null_for_what_is_undefined():
@@ -115,8 +120,8 @@ def test_nothing_counted_gives_null_and_still_a_table():
 
 def test_table_has_a_row_for_each_class():
     text = segmentation.table(segmentation.summarize(np.array([[3, 1], [0, 4]]), ['road', 'car']))
-    assert text.splitlines()[2].split() == ['road', '75.00', '75.00', '50.00']
-    assert text.splitlines()[3].split() == ['car', '80.00', '100.00', '50.00']
+    assert text.splitlines()[2].split() == ['road', '75.00', '75.00', '100.00', '85.71', '50.00']
+    assert text.splitlines()[3].split() == ['car', '80.00', '100.00', '80.00', '88.89', '50.00']
     assert 'pixel accuracy 87.50 % of 8 pixels' in text
 
 
@@ -129,12 +134,14 @@ def test_a_wrong_label_names_file_count_and_ids():
 
 
 def test_nonsense_is_rejected():
-    with pytest.raises(ValueError, match='num_classes must be 1 or more, got 0'):
+    with pytest.raises(ValueError, match=r'num_classes must be 1 \.\. 255, got 0'):
         ConfusionMatrix(num_classes=0, ignore_label=255)
     matrix = ConfusionMatrix(num_classes=2, ignore_label=255)
     with pytest.raises(ValueError, match=r'labels are \[2\], predictions \[3\]'):
         matrix.update(np.zeros(2, int), np.zeros(3, int))
     with pytest.raises(ValueError, match=r'predictions span 0 \.\. 2, not 0 \.\. 1'):
         matrix.update(np.zeros(2, int), np.array([0, 2]))
+    with pytest.raises(ValueError, match=r'ignore_label must be 0 \.\. 255, got -1'):
+        ConfusionMatrix(num_classes=2, ignore_label=-1)
     with pytest.raises(ValueError, match='1 class names for 2 classes'):
         segmentation.summarize(matrix.counts, ['road'])

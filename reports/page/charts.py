@@ -123,7 +123,7 @@ def _svg(figure: Figure, name: str) -> Markup:
 
 
 def _legend_text(name: str) -> str:
-    """Not too long, and shown: matplotlib leaves out what begins with an underscore, so a space without width is first."""
+    """Not too long, and shown: matplotlib leaves out names that begin with an underscore."""
     short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + '…'
     return f'\u200b{short}' if short.startswith('_') else short
 

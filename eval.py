@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from core import command_line
-from core.errors import CheckpointError, ConfigError, UsageError
+from core.errors import CheckpointError, ConfigError, UsageError, UserError
+
+if TYPE_CHECKING:
+    from engine.eval_lib import Evaluator
+    from engine.saved_predictions import SavedPredictions
 
 _EXAMPLES = """\
   the newest checkpoint, once:
@@ -19,6 +24,9 @@ _EXAMPLES = """\
       --evaluate_all_from_checkpoint model.ckpt-2000
   beside a running training, each new checkpoint until train_config.num_steps:
     python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval --follow
+  the predictions too, as the Cityscapes server takes them:
+    python eval.py --config_path configs/x.config --train_dir runs/x --eval_dir runs/x/eval \\
+      --save_predictions cityscapes,overlay
   is run B better than run A? from what both evaluations left, on the same images:
     python eval.py --compare runs/a/eval runs/b/eval --eval_dir runs/a_b
   two checkpoints, evaluated first into EVAL_DIR/a and EVAL_DIR/b:
@@ -33,6 +41,18 @@ on the terminal. --compare writes EVAL_DIR/comparison.json: paired differences w
 either, EVAL_DIR/report/index.html is a page to look at.
 See docs/evaluation.md.
 """
+
+
+_KINDS = ('ids', 'label_ids', 'color', 'overlay', 'cityscapes')
+_PREDICTION_SIZES = ('original', 'network')
+
+
+def _parse_kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(dict.fromkeys(part.strip() for part in text.split(',')))
+    wrong = [part for part in kinds if part not in _KINDS]
+    if wrong:
+        raise argparse.ArgumentTypeError(f'got {wrong[0]!r}, choose from {", ".join(_KINDS)}')
+    return kinds
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -63,6 +83,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='SECONDS',
         help='with --follow: end when nothing new came for so long (default: 0, wait for ever)',
     )
+    parser.add_argument(
+        '--follow_poll_secs',
+        type=float,
+        default=10.0,
+        metavar='SECONDS',
+        help='with --follow: time between two looks for new checkpoints (default: 10)',
+    )
+    _add_prediction_flags(parser)
     command_line.add_boolean(
         parser,
         'image_summaries',
@@ -78,6 +106,30 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.compare:
         _check_comparison(args)
         return args
+    _check(args)
+    return args
+
+
+def _add_prediction_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--save_predictions',
+        type=_parse_kinds,
+        default=(),
+        metavar='LIST',
+        help='write pictures of every prediction to EVAL_DIR/predictions-<step>: comma-separated choice of ids (class '
+        "ids, which are the training ids), label_ids (the data set's own), color, overlay, and cityscapes (label ids, "
+        "named as the benchmark's server wants)",
+    )
+    parser.add_argument(
+        '--prediction_size',
+        choices=_PREDICTION_SIZES,
+        default=_PREDICTION_SIZES[0],
+        help='of saved predictions: that of the image in the records, or that of what the network sees, cut or padded '
+        'as eval_input_type says (default: original)',
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
     if not args.config_path:
         raise UsageError('--config_path is missing; give the pipeline .config')
     if not args.checkpoint and not args.train_dir:
@@ -86,12 +138,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError('--follow needs a --train_dir to follow, not --checkpoint')
     if not args.follow_timeout_secs >= 0:
         raise UsageError(f'--follow_timeout_secs: got {args.follow_timeout_secs:g}, choose 0 or more')
-    return args
+    if not args.follow_poll_secs > 0:
+        raise UsageError(f'--follow_poll_secs: got {args.follow_poll_secs:g}, choose a number above 0')
 
 
 def _check_comparison(args: argparse.Namespace) -> None:
     if args.follow or args.evaluate_all_from_checkpoint:
         raise UsageError('--compare: of two evaluations; remove --follow and --evaluate_all_from_checkpoint')
+    if args.save_predictions:
+        raise UsageError('--compare: saves no predictions; remove --save_predictions')
     configs = [place for place in args.compare if place.endswith('.config')]
     if configs and not args.checkpoint and not args.train_dir:
         raise UsageError(f'--compare: {configs[0]} needs the checkpoint to evaluate: --checkpoint or --train_dir')
@@ -116,31 +171,54 @@ def main(argv: Sequence[str] | None = None) -> int:
             tf.config.experimental.set_memory_growth(device, True)
     paths = _checkpoints(args, config.train_config.num_steps)
     output_folder.make(args.eval_dir, '--eval_dir')
+    eval_results.remove_unfinished(args.eval_dir)
     evaluator = Evaluator(config)
+    predictions = _predictions(args, evaluator) if args.save_predictions else None
     config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
+    num_scored, several = 0, args.follow or args.evaluate_all_from_checkpoint
     for path in paths:
         try:
             evaluation = evaluator.evaluate(
                 path,
                 eval_dir=args.eval_dir,
                 report=args.report,
+                predictions=predictions,
                 keep_pictures=args.image_summaries,
                 verbose=args.verbose,
             )
         except CheckpointError as error:
-            if not args.follow or tf.io.gfile.exists(f'{path}.index'):
+            if not several or tf.io.gfile.exists(f'{path}.index'):
                 raise
-            print(f'note: skipped a checkpoint that training removed meanwhile: {error}')
+            print(f'note: {path}: removed before it was scored ({str(error).splitlines()[0]}); going on', flush=True)
             continue
+        num_scored += 1
         written = eval_results.write(
             evaluation, args.eval_dir, label_map=evaluator.label_map, config_path=args.config_path
         )
         print(eval_results.describe(evaluation.metrics))
         _note_num_examples(config, evaluation.metrics['num_examples'])
-        print(f'wrote {written}')
+        print(f'wrote {written}', flush=True)
         if args.report:
             print(f'look at {os.path.join(args.eval_dir, "report", "index.html")}')
+        if predictions:
+            print(predictions.problem or predictions.describe(), flush=True)
+    if not num_scored and not args.follow:
+        raise CheckpointError(f'{args.train_dir}: every checkpoint was removed before it could be scored')
+    if predictions and predictions.problem:
+        raise UserError(predictions.problem)
     return 0
+
+
+def _predictions(args: argparse.Namespace, evaluator: Evaluator) -> SavedPredictions:
+    from engine.saved_predictions import SavedPredictions
+
+    return SavedPredictions(
+        args.eval_dir,
+        label_map=evaluator.label_map,
+        kinds=args.save_predictions,
+        size=args.prediction_size,
+        padded_size=evaluator.padded_size,
+    )
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -191,20 +269,17 @@ def _checkpoints(args: argparse.Namespace, num_steps: int) -> Iterable[str]:
         from engine import checkpoints
 
         return [checkpoints.read(args.checkpoint).path]
-    if args.evaluate_all_from_checkpoint:
-        first = checkpoint_queue.starting_at(args.train_dir, args.evaluate_all_from_checkpoint)
-    elif args.follow:
-        from engine import checkpoints
-
-        newest = checkpoints.latest(args.train_dir)
-        first = [newest] if newest else []
-    else:
-        first = [checkpoint_queue.newest(args.train_dir)]
-    if not args.follow:
-        return first
-    return checkpoint_queue.follow(
-        args.train_dir, first=first, last_step=num_steps, timeout_seconds=args.follow_timeout_secs
-    )
+    first = args.evaluate_all_from_checkpoint
+    if args.follow:
+        return checkpoint_queue.follow_on(
+            args.train_dir,
+            args.eval_dir,
+            first_checkpoint=first,
+            last_step=num_steps,
+            poll_seconds=args.follow_poll_secs,
+            timeout_seconds=args.follow_timeout_secs,
+        )
+    return checkpoint_queue.starting_at(args.train_dir, first) if first else [checkpoint_queue.newest(args.train_dir)]
 
 
 def _note_num_examples(config, num_examples: int) -> None:

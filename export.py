@@ -39,12 +39,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--pad_to_shape',
-        type=shapes.parse_pad_to_shape,
+        type=shapes.parse_size,
         metavar='HEIGHT,WIDTH',
         help='pad smaller images to this size inside the graph; the output has the size of the input all the same',
     )
     command_line.add_boolean(
         parser, 'output_colours', default=False, help='add the output colours:0, uint8 [N, H, W, 3]'
+    )
+    command_line.add_boolean(
+        parser,
+        'output_probabilities',
+        default=False,
+        help='add the output probabilities:0, float32 [N, H, W, classes], which predict.py --scales and --flip need',
     )
     return parser.parse_args(argv)
 
@@ -65,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         input_shape=args.input_shape,
         pad_to_shape=args.pad_to_shape,
         output_colours=args.output_colours,
+        output_probabilities=args.output_probabilities,
     )
     print(f'{report.checkpoint} (step {report.step}) exported to')
     for path in report.files:

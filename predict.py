@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core import command_line, shapes
 from core.errors import UsageError
+from engine import views
 
 _OUTPUTS = ('ids', 'color', 'overlay')
 _EXAMPLES = """\
@@ -14,6 +15,9 @@ _EXAMPLES = """\
     python predict.py --config_path configs/x.config --trained_checkpoint runs/x --input_path images --output_dir out
   single images, from an export, overlays only:
     python predict.py --exported export/x --input_path a.jpg --input_path 'b/*.png' --output_dir out --outputs overlay
+  a picture of any size, through windows of the training crop, mirrored too:
+    python predict.py --config_path configs/x.config --trained_checkpoint runs/x --input_path city.tif \\
+      --output_dir out --window 769,769 --flip
 
 Written for a.jpg: a_ids.png (class ids), a_color.png, a_overlay.png. An image that cannot be used is named and the rest
 goes on; the exit code is 1 then. See docs/export.md.
@@ -65,10 +69,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--pad_to_shape',
-        type=shapes.parse_pad_to_shape,
+        type=shapes.parse_size,
         metavar='HEIGHT,WIDTH',
         help='pad smaller images to this size inside; results have the size of the image all the same',
     )
+    views.add_flags(parser)
     args = parser.parse_args(argv)
     _check(args)
     return args
@@ -81,22 +86,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         from builders import config_loader
 
         config = config_loader.load(args.config_path, args.overrides, 'predict')
+    looks = views.Views.from_flags(args, config.eval_config.inference if config else None)
+    looks.check_padding(args.pad_to_shape)
 
     with command_line.quiet_start():
-        from engine import image_files, output_folder, predict_lib
+        from engine import image_files, output_folder, painting, predict_lib
 
     images = image_files.find(args.input_path, output_dir=args.output_dir)
     output_folder.make(args.output_dir, '--output_dir')
     if args.exported:
-        predictor = predict_lib.from_export(args.exported, config)
+        predictor = predict_lib.from_export(args.exported, config, views=looks)
     else:
         predictor = predict_lib.from_checkpoint(
             config,
             args.trained_checkpoint,
             input_shape=args.input_shape or (None, None, None),
             pad_to_shape=args.pad_to_shape,
+            views=looks,
         )
-    id_table = predict_lib.label_id_table(predictor.label_map) if args.label_ids else None
+    id_table = painting.label_id_table(predictor.label_map) if args.label_ids else None
     failures = predict_lib.run(predictor, images, args.output_dir, outputs=args.outputs, id_table=id_table)
     print(f'{len(images) - len(failures)} of {len(images)} images written to {args.output_dir}')
     return 1 if failures else 0

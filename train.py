@@ -19,6 +19,8 @@ _EXAMPLES = """\
     python train.py --config_path=my.config --logdir=/tmp/try --set train_config.num_steps=50
   four GPUs, which share train_config.batch_size:
     python train.py --config_path=my.config --logdir=/tmp/run --num_clones=4
+  evaluate every 1000 steps, keep the best checkpoint in /tmp/run/best, end when 5 evaluations bring nothing better:
+    python train.py --config_path=my.config --logdir=/tmp/run --eval_interval=1000 --patience=5
   watch: tensorboard --logdir=/tmp/run
 """
 
@@ -51,6 +53,25 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='N',
         help='older ones are removed, but see train_config.keep_checkpoint_every_n_hours; 0 keeps all (default: 15)',
     )
+    parser.add_argument(
+        '--eval_interval',
+        type=int,
+        metavar='N',
+        help='evaluate on eval_input_reader every N steps and after the last, and keep the best checkpoint in '
+        'LOGDIR/best (default: train_config.eval_interval; 0 never)',
+    )
+    parser.add_argument(
+        '--best_metric',
+        metavar='NAME',
+        help='a number of metrics.json that says which is best, for example class_iou.road '
+        '(default: train_config.best_metric, mean_iou)',
+    )
+    parser.add_argument(
+        '--patience',
+        type=int,
+        metavar='K',
+        help='end after K evaluations without a better one (default: train_config.patience; 0 never)',
+    )
     command_line.add_boolean(
         parser, 'image_summaries', default=False, help='show image | label | prediction in TensorBoard'
     )
@@ -71,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses flags, loads the config, trains; returns the exit code."""
     flags = make_parser().parse_args(arguments)
     check_flags(flags)
-    config = config_loader.load(flags.config_path, flags.overrides, purpose='train')
+    config = config_loader.load(flags.config_path, overrides(flags), purpose='train')
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
 
     with command_line.quiet_start():
@@ -79,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from engine import train_lib
 
     input_builder.check_reader(config, 'train')  # before a model is built and the log directory is made
+    if config.train_config.eval_interval:
+        input_builder.check_reader(config, 'eval')
     options = train_lib.TrainOptions(
         logdir=flags.logdir,
         save_interval_secs=flags.save_interval_secs,
@@ -91,14 +114,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def overrides(flags: argparse.Namespace) -> list[str]:
+    """Of --set, and those that flags with a field of their own stand for."""
+    given = {name: getattr(flags, name) for name in ('eval_interval', 'best_metric', 'patience')}
+    return flags.overrides + [f'train_config.{name}={value}' for name, value in given.items() if value is not None]
+
+
 def check_flags(flags: argparse.Namespace) -> None:
     """UsageError for a value out of range; one line on stderr for each flag that TensorFlow 2 made meaningless."""
     if not flags.logdir:
         raise UsageError('--logdir: is empty, give a directory')
     if not flags.save_interval_secs > 0:
         raise UsageError(f'--save_interval_secs: got {flags.save_interval_secs:g}, choose a number above 0')
-    for name, least in (('max_checkpoints_to_keep', 0), ('num_clones', 1)):
-        if getattr(flags, name) < least:
+    for name, least in (('max_checkpoints_to_keep', 0), ('num_clones', 1), ('eval_interval', 0), ('patience', 0)):
+        if (getattr(flags, name) if getattr(flags, name) is not None else least) < least:
             raise UsageError(f'--{name}: got {getattr(flags, name)}, choose {least} or more')
     for name, _, default in _OBSOLETE:
         if getattr(flags, name) != default:

@@ -8,7 +8,7 @@ Prints one JSON object:
   1025x2049;
 - `evaluation`: ICNet 0.5 on 100 rendered streets of CamVid's size: milliseconds an image of a whole evaluation with
   every metric, restoring and reading included; of the network alone on the same images in memory; the share of the
-  rest;
+  rest, also of the processor's time, which tells more on a busy machine;
 - `memory`: resident memory in MB after 10 and after --images examples, of a process that evaluates a network of one
   convolution.
 
@@ -21,7 +21,6 @@ import argparse
 import functools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,7 +46,12 @@ eval_input_reader {{ tf_record_input_reader {{ input_path: '{records}' }} }}
 def main() -> None:
     """Runs each part in a process of its own and prints the whole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=3, help='repetitions of each timing; medians are printed')
+    parser.add_argument(
+        '--rounds',
+        type=int,
+        default=3,
+        help='repetitions; kernels ten times as many',
+    )
     parser.add_argument('--images', type=int, default=1000, help='examples of the memory part')
     parser.add_argument('--worker', choices=tuple(_WORKERS), help=argparse.SUPPRESS)
     flags = parser.parse_args()
@@ -83,7 +87,7 @@ def _confusion(flags: argparse.Namespace) -> dict[str, Any]:
 
         codes = label.astype(np.int64).ravel() * NUM_CLASSES + prediction.ravel()
         ours, theirs, bare = _alternating(
-            flags.rounds,
+            10 * flags.rounds,
             lambda label=label, prediction=prediction, matrix=matrix: matrix.update(label, prediction),
             numpy_bincount,
             lambda codes=codes: np.bincount(codes, minlength=NUM_CLASSES**2),
@@ -110,7 +114,7 @@ def _metrics(flags: argparse.Namespace) -> dict[str, Any]:
         for kind, detailed in (('all', True), ('without_detailed_metrics', False)):
             scores = Accumulator(classes=classes, ignore_label=255, detailed=detailed)
             add = functools.partial(scores.add, 'a.png', label, prediction, confidence=confidence)
-            (milliseconds,) = _alternating(4 * flags.rounds, add)
+            (milliseconds,) = _alternating(10 * flags.rounds, add)
             timings[f'{kind}_ms_per_megapixel'] = milliseconds / (label.size / 1e6)
         found[name] = timings
     return found
@@ -136,20 +140,21 @@ def _evaluation(flags: argparse.Namespace) -> dict[str, Any]:
         examples = list(evaluator._examples())
         rounds = []
         for _ in range(flags.rounds):
-            started = time.perf_counter()
+            clocks = [_clocks()]
             evaluator.evaluate(checkpoint, eval_dir=folder)
-            evaluated = time.perf_counter()
+            clocks.append(_clocks())
             for example in examples:
                 evaluator._score_image(example.image, example.label)
-            ended = time.perf_counter()
-            rounds.append([evaluated - started, ended - evaluated])
-    per_image = [1e3 * statistics.median(column) / len(examples) for column in zip(*rounds, strict=True)]
+            clocks.append(_clocks())
+            rounds.append(np.diff(clocks, axis=0))
+    (evaluation, evaluation_cpu), (network, network_cpu) = 1e3 * np.median(rounds, 0) / len(examples)
     return {
         'image_size': '360x480',
         'num_images': len(examples),
-        'evaluation_ms_per_image': per_image[0],
-        'network_alone_ms_per_image': per_image[1],
-        'share_beside_network': 1 - statistics.median(network / total for total, network in rounds),
+        'evaluation_ms_per_image': evaluation,
+        'network_alone_ms_per_image': network,
+        'share_beside_network': 1 - network / evaluation,
+        'share_of_processor_time_beside_network': 1 - network_cpu / evaluation_cpu,
     }
 
 
@@ -248,7 +253,7 @@ def _write_records(path: str, *, num_images: int, size: tuple[int, int], copies:
 
 
 def _alternating(rounds: int, *functions: Callable[[], object]) -> list[float]:
-    """Median milliseconds of each; they take turns, so that a busy machine is busy for all."""
+    """Least milliseconds of each; they take turns, so that a busy machine is busy for all."""
     timings: list[list[float]] = [[] for _ in functions]
     for function in functions:
         function()
@@ -257,7 +262,12 @@ def _alternating(rounds: int, *functions: Callable[[], object]) -> list[float]:
             started = time.perf_counter()
             function()
             times.append(1e3 * (time.perf_counter() - started))
-    return [statistics.median(times) for times in timings]
+    return [min(times) for times in timings]
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds on the wall, and of the processor in all threads."""
+    return time.perf_counter(), time.process_time()
 
 
 def _resident_mb() -> float:

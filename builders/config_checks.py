@@ -43,6 +43,7 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *_network_problems(config),
         *_evaluation_problems(config.eval_config),
         *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
+        *_evaluation_in_training_problems(config),
     ]
 
 
@@ -117,7 +118,9 @@ def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str
         yield f'{place}: got {len(weights)} weights for {num_classes} classes; write one per class or none'
     if weights and not any(weights):
         yield f'{place}: every weight is 0, so nothing would be learned; one at least must be above 0'
-    evaluates = purpose in (None, 'eval') and config.HasField('eval_input_reader')
+    evaluates = (purpose in (None, 'eval') or config.train_config.eval_interval) and config.HasField(
+        'eval_input_reader'
+    )
     if (evaluates or config.HasField('eval_config')) and config.eval_config.ignore_label != ignore_label:
         yield (
             f'eval_config.ignore_label: got {config.eval_config.ignore_label}, but {path}.loss.ignore_label is '
@@ -176,6 +179,17 @@ def _training_problems(train: TrainConfig) -> Iterator[str]:
             )
     if problem:
         yield problem
+
+
+def _evaluation_in_training_problems(config: PipelineConfig) -> Iterator[str]:
+    train = config.train_config
+    if train.eval_interval and not config.HasField('eval_input_reader'):
+        yield 'eval_input_reader: not set, needed with train_config.eval_interval; write eval_input_reader { ... }'
+    for field in ('best_metric', 'patience'):
+        if not train.eval_interval and getattr(train, field) and train.HasField(field):
+            yield f'train_config.{field}: has no effect without train_config.eval_interval; set that too'
+    if not train.best_metric:
+        yield 'train_config.best_metric: is empty, name a number of metrics.json, for example mean_iou'
 
 
 def _is_set(message: Message, field: str) -> bool:

@@ -66,8 +66,11 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f'got {text!r}, choose true or false')
 
 
-def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, help: str) -> None:
-    """Adds `--name`, `--name=true|false` and `--noname`, as absl and TF1 scripts accept them."""
+def add_boolean(parser: argparse._ActionsContainer, name: str, *, default: bool | None, help: str) -> None:
+    """Adds `--name`, `--name=true|false` and `--noname`, as absl and TF1 scripts accept them.
+
+    With the default None, `help` says what holds where the flag is not given.
+    """
     parser.add_argument(
         f'--{name}',
         nargs='?',
@@ -75,7 +78,7 @@ def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, he
         default=default,
         type=parse_bool,
         metavar='BOOL',
-        help=f'{help} (default: {str(default).lower()})',
+        help=help if default is None else f'{help} (default: {str(default).lower()})',
     )
     parser.add_argument(f'--no{name}', dest=name, action='store_const', const=False, help=argparse.SUPPRESS)
 
@@ -148,6 +151,10 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
+# What the operating system says, as TensorFlow repeats it.
+_DISK_FULL = ('No space left on device', 'Disk quota exceeded', 'File too large')
+
+
 def _said(error: Exception) -> str | None:
     """What the user reads of an error; None if it is a defect of the program, whose traceback is wanted."""
     if isinstance(error, UserError):
@@ -158,7 +165,9 @@ def _said(error: Exception) -> str | None:
         return None
     errors = sys.modules['tensorflow'].errors
     first_line = str(getattr(error, 'message', '')).partition('\n')[0]
+    if isinstance(error, errors.OpError) and any(said in first_line for said in _DISK_FULL):
+        return f'{first_line}; make room and run the same command again, what is finished is kept'
     if isinstance(error, errors.ResourceExhaustedError):
-        return f'out of memory or disk space: {first_line}; choose a smaller train_config.batch_size or crop'
+        return f'out of memory: {first_line}; choose a smaller train_config.batch_size or crop'
     file_errors = (errors.NotFoundError, errors.PermissionDeniedError, errors.FailedPreconditionError)
     return first_line if isinstance(error, file_errors) and getattr(error, 'op', None) is None else None

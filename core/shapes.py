@@ -23,7 +23,7 @@ def parse_input_shape(text: str) -> InputShape:
     return batch, height, width
 
 
-def parse_pad_to_shape(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """`height,width` -> the two as integers."""
     parts = _split(text)
     if len(parts) != 2:

@@ -39,8 +39,10 @@ __all__ = [
     'RestoreReport',
     'all_checkpoints',
     'compare',
+    'copy',
     'latest',
     'read',
+    'remove',
     'remove_unfinished',
     'restore_variables',
     'rotate',
@@ -72,9 +74,21 @@ def write(prefix: str | os.PathLike, tensors: Mapping[str, tf.Tensor | tf.Variab
         for path in [*shards, f'{temporary}.index']:
             tf.io.gfile.rename(path, prefix + path[len(temporary) :], overwrite=True)
     except tf.errors.OpError as error:
-        _remove_files(temporary)
+        remove(temporary)
         raise CheckpointError(f'{prefix}: cannot write the checkpoint: {first_line(error)}') from error
     return prefix
+
+
+def copy(source: str, target: str) -> None:
+    """Copies the checkpoint `source` as `target`: under temporary names first, renamed with the index last."""
+    shards = sorted(tf.io.gfile.glob(f'{glob_escape(source)}.data-*'))
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f'{_TEMPORARY}{os.getpid()}-{name}')
+    suffixes = [path[len(source) :] for path in [*shards, f'{source}.index']]
+    for suffix in suffixes:
+        tf.io.gfile.copy(source + suffix, temporary + suffix, overwrite=True)
+    for suffix in suffixes:
+        tf.io.gfile.rename(temporary + suffix, target + suffix, overwrite=True)
 
 
 def save(directory: str | os.PathLike, step: int, tensors: Mapping[str, tf.Tensor | tf.Variable | np.ndarray]) -> str:
@@ -110,7 +124,7 @@ def rotate(directory: str | os.PathLike, *, max_to_keep: int, keep_every_n_hours
             removed.append(path)
     _write_state(directory, listed[-max_to_keep:], preserved)
     for path in removed:
-        _remove_files(path)
+        remove(path)
     return removed
 
 
@@ -162,8 +176,8 @@ def _write_state(directory: str, paths: list[str], preserved: float) -> None:
     tf.io.gfile.rename(temporary, os.path.join(directory, _STATE), overwrite=True)
 
 
-def _remove_files(prefix: str) -> None:
-    """Removes the index first, so that what remains after a crash is not taken for a checkpoint."""
+def remove(prefix: str) -> None:
+    """Removes the checkpoint `prefix`, its index first: what remains after a crash is not taken for a checkpoint."""
     others = tf.io.gfile.glob(f'{glob_escape(prefix)}.data-*') + tf.io.gfile.glob(f'{glob_escape(prefix)}.meta')
     for path in [f'{prefix}.index', *others]:
         if tf.io.gfile.exists(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -16,9 +17,11 @@ from tqdm import tqdm
 from builders import input_builder
 from core import fields
 from core.errors import DataError
+from core.model import SegmentationModel
 from core.servable import Servable
 from engine import class_scores, image_records, inference
 from engine.gallery import Gallery
+from engine.saved_predictions import SavedPredictions
 from engine.views import Views
 from inputs import pipeline
 from inputs.label_map import LabelMap
@@ -65,12 +68,13 @@ class Evaluator:
 
     Args:
       config: `PipelineConfig`, validated for evaluation.
+      model: built from this config; its variables are used. By default one is built.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, model: SegmentationModel | None = None):
         input_builder.check_reader(config, 'eval')
         self.config = config
-        self._model = inference.build_model(config)
+        self._model = model or inference.build_model(config)
         self.label_map = input_builder.build_label_map(config.eval_input_reader, self._model.num_classes)
         self._fit = _Fit.from_config(config.eval_config)
         self._servable = Servable(
@@ -85,20 +89,30 @@ class Evaluator:
         self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
 
+    @property
+    def padded_size(self) -> tuple[int, int] | None:
+        """(height, width) that images are padded to inside; None if they are not."""
+        return self._fit.padded_size
+
     def evaluate(
         self,
-        checkpoint: str,
+        checkpoint: str | inference.Restored,
         *,
+        max_examples: int | None = None,
         eval_dir: str | None = None,
         report: bool = False,
+        predictions: SavedPredictions | None = None,
         keep_pictures: bool = False,
         verbose: bool = False,
     ) -> Evaluation:
         """Restores `checkpoint` (prefix, file or directory) and scores it on every example of the eval records.
 
         Args:
+          checkpoint: or, as `Restored`, what the model's variables already hold.
+          max_examples: only the first ones; None takes all.
           eval_dir: where images-<step>.jsonl is written; None writes none.
           report: also choose and write the pictures of the page in `eval_dir`.
+          predictions: saves what is predicted.
           keep_pictures: return the first examples with their predictions.
           verbose: print each example's accuracy and the mean IoU so far.
 
@@ -106,7 +120,11 @@ class Evaluator:
           CheckpointError: it does not fit the config.
           DataError: no example, an image larger than the padded input, or a label outside the classes.
         """
-        restored = inference.restore(self._model, self._score_whole, checkpoint)
+        restored = checkpoint
+        if not isinstance(restored, inference.Restored):
+            restored = inference.restore(self._model, self._score_whole, restored)
+        if predictions:
+            predictions.begin(restored.step)
         scores = self._accumulator()
         gallery = self._gallery(eval_dir, restored.step) if report and eval_dir else None
         pictures, cross_entropy = [], 0.0
@@ -124,7 +142,7 @@ class Evaluator:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
 
-            for example in self._examples():
+            for example in itertools.islice(self._examples(), max_examples):
                 prediction, loss, confidence = self._score_image(example.image, example.label)
                 label = example.label.numpy().astype(np.uint8)
                 if pending:
@@ -133,13 +151,15 @@ class Evaluator:
                 picture = functools.partial(_picture, example.image, label, prediction)
                 pending = worker.submit(_count, example, label, prediction, confidence, picture, scores, gallery)
                 cross_entropy += loss
+                if predictions:
+                    predictions.add(example.name, example.whole.numpy(), prediction, self._fit.corner(example.whole))
                 if keep_pictures and len(pictures) < NUM_PICTURES:
                     pictures.append(picture())
             if pending:
                 finish(pending.result())
             if not scores.num_images:
                 raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
-        self._num_examples = scores.num_images
+        self._num_examples = self._num_examples if max_examples else scores.num_images
         summary = scores.summary()
         about = {
             'cross_entropy': cross_entropy / summary['num_pixels'] if summary['num_pixels'] else None,
@@ -189,6 +209,7 @@ class Evaluator:
                 instance_ids = example[fields.INSTANCES].numpy()
                 yield _Example(
                     name=name,
+                    whole=example[fields.IMAGE],
                     image=image,
                     label=label,
                     instance_ids=self._fit.cut(instance_ids) if instance_ids.size else None,
@@ -233,9 +254,13 @@ class Evaluator:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Example:
-    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them."""
+    """Image [H, W, 3] and label [H, W] as they are scored; instance ids integers [H, W], where the record has them.
+
+    `whole` is the image before it was cut.
+    """
 
     name: str
+    whole: tf.Tensor
     image: tf.Tensor
     label: tf.Tensor
     instance_ids: np.ndarray | None
@@ -272,8 +297,15 @@ class _Fit:
         """The central crop of [H, W, ...]; everything if no crop was asked for."""
         if not self.crop_size:
             return pixels
-        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        top, left = self.corner(pixels)
         return pixels[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+
+    def corner(self, pixels: Any) -> tuple[int, int]:
+        """Top and left of what `cut` leaves of [H, W, ...]."""
+        if not self.crop_size:
+            return 0, 0
+        top, left = (max(0, (n - wanted) // 2) for n, wanted in zip(pixels.shape[:2], self.crop_size, strict=True))
+        return top, left
 
     def describe(self) -> str:
         """For `metrics.json`."""

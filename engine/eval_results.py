@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,28 @@ from reports.page.picture_files import PictureFiles
 from reports.pictures import Picture
 
 METRICS = 'metrics.json'
+_OF_STEP = re.compile(r'metrics-(\d+)\.json$')
+
+
+def path_of_step(eval_dir: str, step: int) -> str:
+    """Where the results of one step are."""
+    return os.path.join(eval_dir, f'metrics-{step}.json')
+
+
+def evaluated_steps(eval_dir: str) -> list[int]:
+    """The steps whose results are in `eval_dir`, rising; none if there is no such folder."""
+    if not tf.io.gfile.isdir(eval_dir):
+        return []
+    return sorted(int(match[1]) for name in tf.io.gfile.listdir(eval_dir) if (match := _OF_STEP.match(name)))
+
+
+def remove_unfinished(eval_dir: str) -> None:
+    """Removes what a killed process left half written: `metrics*.tmp`, `images-*.tmp`."""
+    if not tf.io.gfile.isdir(eval_dir):
+        return
+    for name in tf.io.gfile.listdir(eval_dir):
+        if name.startswith(('metrics', 'images-')) and name.endswith('.tmp'):
+            tf.io.gfile.remove(os.path.join(eval_dir, name))
 
 
 def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_path: str) -> str:
@@ -32,12 +55,12 @@ def write(evaluation: Evaluation, eval_dir: str, *, label_map: LabelMap, config_
     """
     tf.io.gfile.makedirs(eval_dir)
     metrics = {**evaluation.metrics, 'config': config_path}
-    write_json(metrics, os.path.join(eval_dir, f'metrics-{metrics["step"]}.json'))
     _write_summaries(evaluation, eval_dir, label_map)
     path = os.path.join(eval_dir, METRICS)
     write_json(metrics, path)
     if evaluation.picture_files:
         _write_page(eval_dir, evaluation.picture_files)
+    write_json(metrics, path_of_step(eval_dir, metrics['step']))
     return path
 
 

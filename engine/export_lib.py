@@ -57,6 +57,7 @@ def export(
     input_shape: InputShape = (None, None, None),
     pad_to_shape: tuple[int, int] | None = None,
     output_colours: bool = False,
+    output_probabilities: bool = False,
 ) -> ExportReport:
     """Writes every form into a folder beside `output_dir`, verifies them, and moves them into place.
 
@@ -69,6 +70,7 @@ def export(
       input_shape: (batch, height, width) of the graph's input, None where free.
       pad_to_shape: see `core.servable.Servable`; not below a fixed height or width.
       output_colours: add the output `colours`.
+      output_probabilities: add the output `probabilities`.
 
     Raises:
       UsageError: shapes that contradict each other, or an `output_dir` that is not free for an export.
@@ -85,6 +87,7 @@ def export(
         num_classes=model.num_classes,
         pad_to_shape=pad_to_shape,
         colors=label_map.colors if output_colours else None,
+        with_probabilities=output_probabilities,
     )
     concrete = servable.trace(input_shape)
     restored = inference.restore(model, concrete, checkpoint)

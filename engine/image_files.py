@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.errors import DataError, UsageError
+from core.errors import DataError, UsageError, UserError
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 SUFFIXES = {'ids': '_ids.png', 'color': '_color.png', 'overlay': '_overlay.png'}
 _RGB_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX')
 _GLOB = '*?['
+
+# Beyond this a picture is more likely a mistake, or made to fill memory: Pillow's own limit.
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+# What a user who asks for sliding windows may mean.
+MAX_PIXELS_IN_WINDOWS = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,7 @@ def find(inputs: Sequence[str], *, output_dir: str) -> list[InputImage]:
     return list(found.values())
 
 
-def read_rgb(path: str) -> np.ndarray:
+def read_rgb(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A picture as uint8 [H, W, 3], upright (EXIF orientation applied).
 
     Grey is repeated, palettes are resolved, transparency is dropped, 16 bits a channel of RGB are cut to 8.
@@ -64,8 +70,7 @@ def read_rgb(path: str) -> np.ndarray:
     try:
         with tf.io.gfile.GFile(path, 'rb') as f:
             content = f.read()
-        with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
+        with _limit(max_pixels):
             with Image.open(io.BytesIO(content)) as image:
                 _check_mode(image, path)
                 return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
@@ -74,21 +79,42 @@ def read_rgb(path: str) -> np.ndarray:
     except UnidentifiedImageError:
         raise DataError(f'{path}: not a picture, or of an unknown format') from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(f'{path}: more than {Image.MAX_IMAGE_PIXELS:,} pixels; cut it into parts') from None
+        hint = '' if max_pixels > MAX_PIXELS else 'show it to the network through windows (--window), or '
+        raise DataError(f'{path}: more than {max_pixels:,} pixels; {hint}cut it into parts') from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged bytes
         raise DataError(f'{path}: damaged ({_first_line(error)})') from None
 
 
 def write_png(pixels: np.ndarray, path: str) -> None:
-    """Writes uint8 [H, W] or [H, W, 3], or ids above 255 as 16-bit grey, beside and renames it into place."""
+    """Writes uint8 [H, W] or [H, W, 3], or ids above 255 as 16-bit grey, beside and renames it into place.
+
+    Raises UserError, and leaves nothing, if the file system refuses: no space, no permission, a name too long.
+    """
     wide = pixels.dtype != np.uint8
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint16) if wide else pixels).save(buffer, 'PNG')
-    tf.io.gfile.makedirs(os.path.dirname(path) or '.')
     temporary = f'{path}.{os.getpid()}.tmp'
-    with tf.io.gfile.GFile(temporary, 'wb') as f:
-        f.write(buffer.getvalue())
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    try:
+        tf.io.gfile.makedirs(os.path.dirname(path) or '.')
+        with tf.io.gfile.GFile(temporary, 'wb') as f:
+            f.write(buffer.getvalue())
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except tf.errors.OpError as error:
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.remove(temporary)
+        raise UserError(f'{path}: cannot be written ({_first_line(error)})') from None
+
+
+@contextlib.contextmanager
+def _limit(max_pixels: int) -> Iterator[None]:
+    """Lets Pillow refuse larger pictures; its limit is one for the whole process."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _expand(text: str) -> list[InputImage]:

@@ -20,16 +20,24 @@ class MetricsLog:
     def __init__(self, directory: str, *, resumed_step: int):
         self.path = os.path.join(directory, 'metrics.jsonl')
         tf.io.gfile.makedirs(directory)
-        lines = _lines_until(self.path, resumed_step)
-        temporary = f'{self.path}.unfinished'
-        with tf.io.gfile.GFile(temporary, 'w') as file:
-            file.write(''.join(f'{line}\n' for line in lines))
-        tf.io.gfile.rename(temporary, self.path, overwrite=True)
+        self._write(_lines_until(self.path, resumed_step))
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Adds {"step": step, **values} as one line, on disk when this returns."""
         with tf.io.gfile.GFile(self.path, 'a') as file:
             file.write(json.dumps({'step': step, **values}) + '\n')
+
+    def merge(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds `values` to the line of `step` if that is the last one, else appends a line; doing it twice is once."""
+        lines = _lines_until(self.path, step)
+        last = json.loads(lines.pop()) if lines and _step(lines[-1]) == step else {'step': step}
+        self._write([*lines, json.dumps({**last, **values})])
+
+    def _write(self, lines: list[str]) -> None:
+        temporary = f'{self.path}.unfinished'
+        with tf.io.gfile.GFile(temporary, 'w') as file:
+            file.write(''.join(f'{line}\n' for line in lines))
+        tf.io.gfile.rename(temporary, self.path, overwrite=True)
 
 
 def _lines_until(path: str, last_step: int) -> list[str]:

@@ -13,12 +13,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from core.errors import DataError, UsageError, UserError
-from core.servable import INPUTS, PREDICTIONS, InputShape, Servable
-from engine import checkpoints, image_files, inference
+from core.servable import PREDICTIONS, PROBABILITIES, InputShape, Servable
+from engine import checkpoints, class_scores, exported_graph, image_files, inference, painting
 from engine.image_files import InputImage
-from exporters import frozen_graph, saved_model
+from engine.views import WHOLE_IMAGE, Views
 from inputs.label_map import LabelMap
-from reports import pictures
 
 LABEL_MAP = 'label_map.json'
 OUTPUTS = tuple(image_files.SUFFIXES)
@@ -27,10 +26,11 @@ _MAX_CLASSES = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A function from an image uint8 [H, W, 3] to class ids [H, W], and how the classes look."""
+    """A function from an image uint8 [H, W, 3], at most `max_pixels`, to class ids [H, W], and how the classes look."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     label_map: LabelMap
+    max_pixels: int = image_files.MAX_PIXELS
 
 
 def from_checkpoint(
@@ -39,6 +39,7 @@ def from_checkpoint(
     *,
     input_shape: InputShape = (None, None, None),
     pad_to_shape: tuple[int, int] | None = None,
+    views: Views = WHOLE_IMAGE,
 ) -> Predictor:
     """The model of a config with a checkpoint's weights.
 
@@ -47,50 +48,55 @@ def from_checkpoint(
       checkpoint: prefix, one of its files, or a directory, whose newest is taken.
       input_shape: (batch, height, width); images of another size are refused. None where free; the batch is not used.
       pad_to_shape: see `core.servable.Servable`.
+      views: how the network looks at an image.
     """
+    views.check_padding(pad_to_shape)
     checkpoints.read(checkpoint)  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
-    concrete = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape).trace(
-        (1, *input_shape[1:])
-    )
+    servable = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape)
+    concrete = servable.trace((1, *input_shape[1:]))
     inference.restore(model, concrete, checkpoint)
+    scores = None if views == WHOLE_IMAGE else inference.trace_scores(servable)[1]
 
     def predict(image: np.ndarray) -> np.ndarray:
         _check_size(image, input_shape)
+        if scores is not None and not views.shows_whole(*image.shape[:2]):
+            return class_scores.class_ids(image, views, scores, num_classes=model.num_classes)
         return concrete(tf.constant(image[np.newaxis]))[PREDICTIONS].numpy()[0, ..., 0]
 
-    return Predictor(predict=predict, label_map=label_map)
+    return Predictor(predict=predict, label_map=label_map, max_pixels=_max_pixels(views))
 
 
-def from_export(path: str, config: Any = None) -> Predictor:
+def from_export(path: str, config: Any = None, *, views: Views = WHOLE_IMAGE) -> Predictor:
     """What export.py wrote: its folder, a frozen graph (also of the reference), or a SavedModel folder.
 
     Args:
       path: a folder or a `.pb` file.
       config: `PipelineConfig` that names the classes where no `label_map.json` lies beside the graph; without either,
         they are numbered.
+      views: how the network looks at an image. Their mean needs the output `probabilities`. Without it windows are
+        stitched: each pixel's class is that of the window whose middle is nearest; scales and flips are a UsageError.
     """
-    run, folder = _load_export(path)
+    graph = exported_graph.find(path)
+    label_map = _label_map(graph.folder, config)
+    answers_probabilities = views != WHOLE_IMAGE and graph.has_output(PROBABILITIES)
+    if not answers_probabilities and (views.flip or views.scales != (1.0,)):
+        raise UsageError(
+            f'--exported: {path} answers class ids alone, of which --scales and --flip have no mean; export it with '
+            '--output_probabilities, or give --trained_checkpoint'
+        )
+    whole = graph.load(PREDICTIONS)
+    scores = graph.load(PROBABILITIES) if answers_probabilities else None
 
     def predict(image: np.ndarray) -> np.ndarray:
-        try:
-            class_ids = run(image[np.newaxis])[PREDICTIONS]
-        except (tf.errors.InvalidArgumentError, ValueError) as error:
-            message = str(error).splitlines()[0]
-            raise DataError(f'the exported graph does not take an image of {_size(image)} ({message})') from None
-        if class_ids.shape != (1, *image.shape[:2], 1):
-            raise DataError(f'the exported graph answers {list(class_ids.shape)}, not one class id for each pixel')
-        return class_ids[0, ..., 0]
+        if views.shows_whole(*image.shape[:2]):
+            return whole(image)[..., 0]
+        if scores is None:
+            return class_scores.stitched(image, views, lambda pixels: whole(pixels)[..., 0])
+        return class_scores.class_ids(image, views, scores, num_classes=label_map.num_classes)
 
-    return Predictor(predict=predict, label_map=_label_map(folder, config))
-
-
-def label_id_table(label_map: LabelMap) -> tuple[int, ...]:
-    """The data set's own id of each class; UsageError if the label map does not tell them."""
-    if label_map.label_ids is None:
-        raise UsageError('--label_ids: the label map has no label_id in its classes; leave the flag out for class ids')
-    return label_map.label_ids
+    return Predictor(predict=predict, label_map=label_map, max_pixels=_max_pixels(views))
 
 
 def run(
@@ -135,35 +141,13 @@ def _predict_one(
     id_table: Sequence[int] | None,
     alpha: float,
 ) -> None:
-    pixels = image_files.read_rgb(image.path)
+    pixels = image_files.read_rgb(image.path, max_pixels=predictor.max_pixels)
     class_ids = predictor.predict(pixels)
-    colors = predictor.label_map.colors
-    if class_ids.max() >= len(colors):
-        raise DataError(f'class {class_ids.max()} is predicted, but the label map has {len(colors)} classes')
-    paint = {
-        'ids': lambda: class_ids if id_table is None else np.asarray(id_table)[class_ids],
-        'color': lambda: pictures.colorize(class_ids, colors),
-        'overlay': lambda: pictures.overlay(pixels, class_ids, colors, alpha=alpha),
-    }
     for output in outputs:
-        painted = paint[output]()
-        narrow = painted.max() <= np.iinfo(np.uint8).max
-        path = os.path.join(output_dir, image.name + image_files.SUFFIXES[output])
-        image_files.write_png(painted.astype(np.uint8) if narrow else painted, path)
-
-
-def _load_export(path: str) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], str]:
-    """The graph as a function, and the folder whose label map belongs to it."""
-    if not tf.io.gfile.exists(path):
-        raise UsageError(f'--exported: no such file or folder: {path}')
-    if not tf.io.gfile.isdir(path):
-        return frozen_graph.load(path, inputs=INPUTS, outputs=[PREDICTIONS]), os.path.dirname(path)
-    inside = os.path.join(path, frozen_graph.FILENAME)
-    if tf.io.gfile.exists(inside):
-        return frozen_graph.load(inside, inputs=INPUTS, outputs=[PREDICTIONS]), path
-    if tf.io.gfile.exists(os.path.join(path, 'saved_model.pb')):
-        return saved_model.load(path), os.path.dirname(os.path.normpath(path))
-    raise UsageError(f'--exported: {path} holds neither {frozen_graph.FILENAME} nor saved_model.pb')
+        painted = painting.paint(
+            output, pixels, class_ids, predictor.label_map, id_table=id_table if output == 'ids' else None, alpha=alpha
+        )
+        image_files.write_png(painted, os.path.join(output_dir, image.name + image_files.SUFFIXES[output]))
 
 
 def _label_map(folder: str, config: Any) -> LabelMap:
@@ -173,6 +157,11 @@ def _label_map(folder: str, config: Any) -> LabelMap:
     if config is None:
         return LabelMap.default(_MAX_CLASSES)
     return inference.build_label_map(config, getattr(config.model, config.model.WhichOneof('model')).num_classes)
+
+
+def _max_pixels(views: Views) -> int:
+    """Windows bound what the network needs; the picture alone is then what has to fit into memory."""
+    return image_files.MAX_PIXELS_IN_WINDOWS if views.window else image_files.MAX_PIXELS
 
 
 def _check_size(image: np.ndarray, input_shape: InputShape) -> None:

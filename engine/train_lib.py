@@ -15,7 +15,9 @@ from builders import config_loader, input_builder, model_builder, optimizer_buil
 from core.errors import UsageError
 from core.model import SegmentationModel
 from engine import checkpoints, devices, output_folder
+from engine.eval_lib import Evaluator
 from engine.summaries import PicturePanels
+from engine.train_evaluation import TrainEvaluation
 from engine.train_loop import Pace, TrainLoop
 from engine.train_state import TrainState, fine_tune, resume
 from engine.train_step import make_train_step
@@ -79,9 +81,11 @@ def train(
     config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
     _describe(config, state, strategy)
     first_step = int(state.step.numpy())
+    evaluation = _evaluation(config, model, options.logdir, first_step)
     if 0 < train_config.num_steps <= first_step:
-        _LOGGER.info('nothing to do: %s is at step %d of %d', options.logdir, first_step, train_config.num_steps)
-        return first_step
+        _LOGGER.info('nothing to train: %s is at step %d of %d', options.logdir, first_step, train_config.num_steps)
+        if evaluation is None:
+            return first_step
     loop = TrainLoop(
         logdir=options.logdir,
         pace=_pace(train_config, options),
@@ -97,6 +101,7 @@ def train(
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
         panels=_panels(config, model) if options.image_summaries else None,
+        evaluation=evaluation,
     )
     return loop.run(_batches(config, strategy, build_dataset, first_step))
 
@@ -169,11 +174,30 @@ def _batches(
         on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
         iterator = iter(strategy.distribute_datasets_from_function(replica_batches, on_host))
     while True:
-        with pipeline.user_errors():
+        with pipeline.user_errors(config.train_input_reader.tf_record_input_reader.input_path):
             batch = next(iterator, None)
         if batch is None:
             return
         yield batch
+
+
+def _evaluation(
+    config: PipelineConfig, model: SegmentationModel, logdir: str, first_step: int
+) -> TrainEvaluation | None:
+    """On the variables that are trained, so it costs no second model; None if the config asks for none."""
+    train_config = config.train_config
+    if not train_config.eval_interval:
+        return None
+    return TrainEvaluation(
+        evaluator=Evaluator(config, model),
+        logdir=logdir,
+        config_path=os.path.join(logdir, 'pipeline.config'),
+        interval=train_config.eval_interval,
+        num_steps=train_config.num_steps,
+        best_metric=train_config.best_metric,
+        patience=train_config.patience,
+        first_step=first_step,
+    )
 
 
 def _panels(config: PipelineConfig, model: SegmentationModel) -> PicturePanels:

@@ -18,6 +18,7 @@ from engine.metrics_log import MetricsLog
 from engine.progress import Progress
 from engine.step_records import StepRecords
 from engine.summaries import PicturePanels, Summaries
+from engine.train_evaluation import TrainEvaluation
 from engine.train_state import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class TrainLoop:
       batch_size: examples per step.
       last_checkpoint: the one this run started from.
       panels: draws training examples; None for no pictures.
+      evaluation: scores the model now and then; None for never.
     """
 
     def __init__(
@@ -70,10 +72,11 @@ class TrainLoop:
         batch_size: int,
         last_checkpoint: str | None,
         panels: PicturePanels | None,
+        evaluation: TrainEvaluation | None = None,
     ):
         self._logdir, self._pace, self._state = logdir, pace, state
         self._train_step, self._local_results, self._batch_size = train_step, local_results, batch_size
-        self._last_checkpoint, self._panels = last_checkpoint, panels
+        self._last_checkpoint, self._panels, self._evaluation = last_checkpoint, panels, evaluation
         self._first_step = self._step = int(state.step.numpy())
         self._metrics = MetricsLog(logdir, resumed_step=self._first_step)
         self._summaries = Summaries(logdir)
@@ -86,12 +89,15 @@ class TrainLoop:
         """Steps until the last, a signal, or the end of `batches`; saves the last step and returns its number."""
         with Interruption() as interruption, self._progress:
             try:
-                for batch in batches:
+                if self._first_step:
+                    self._evaluate_if_due()
+                for batch in () if self._is_over() else batches:
                     self._one_step(batch)
-                    if interruption.requested or self._step == self._pace.num_steps:
+                    if interruption.requested or self._is_over():
                         break
                 else:
-                    _LOGGER.info('the records ended at step %d', self._step)
+                    if not self._is_over():
+                        _LOGGER.info('the records ended at step %d', self._step)
             except DataError:
                 self._finish()
                 raise
@@ -103,7 +109,26 @@ class TrainLoop:
                 self._step,
                 self._last_checkpoint,
             )
+        elif self._evaluation and (reason := self._evaluation.stop_reason()):
+            _LOGGER.info(reason)
         return self._step
+
+    def _is_over(self) -> bool:
+        if 0 < self._pace.num_steps <= self._step:
+            return True
+        return self._evaluation is not None and self._evaluation.stop_reason() is not None
+
+    def _evaluate_if_due(self) -> None:
+        """Saves first, so that a kill during the evaluation costs the evaluation and not the steps before it."""
+        if not self._evaluation or not self._evaluation.is_due(self._step):
+            return
+        self._log()
+        if self._step > self._saved_step or not self._last_checkpoint:
+            self._save()
+        started = time.monotonic()
+        scores = self._evaluation.scores(self._step, self._last_checkpoint or '')
+        self._metrics.merge(self._step, scores)
+        self._logged_at += time.monotonic() - started
 
     def _finish(self) -> None:
         self._log()
@@ -125,6 +150,7 @@ class TrainLoop:
             self._draw(self._panels, batch)
         if self._save_is_due():
             self._save()
+        self._evaluate_if_due()
 
     def _first_step_done(self) -> None:
         """Waits for the step that was compiled, so that speeds and times left are those of later ones."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from typing import Any
 
-from core import windows
+from core import command_line, shapes, windows
 from core.errors import UsageError
 
 DEFAULT_OVERLAP = 1 / 3
+MAX_SCALE = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,15 @@ class Views:
             flip=inference.flip,
         )
 
+    @classmethod
+    def from_flags(cls, args: argparse.Namespace, inference: Any = None) -> Views:
+        """Of `add_flags`; what no flag says is as in `eval_config.inference`, if there is one."""
+        given = {name: value for name, value in vars(args).items() if name in _FLAGS and value is not None}
+        views = cls() if inference is None else cls.from_config(inference)
+        if ('overlap' in given or 'blend' in given) and views.window is None and 'window' not in given:
+            raise UsageError('--overlap and --blend are about windows: give their size by --window')
+        return dataclasses.replace(views, **given)
+
     def shows_whole(self, height: int, width: int) -> bool:
         """Whether an image of this size is seen once, whole, as it is: then no probabilities have to be averaged."""
         one_window = self.window is None or (self.window[0] >= height and self.window[1] >= width)
@@ -72,3 +83,58 @@ class Views:
                 '--pad_to_shape: pads every window too; leave it out, or the sliding window (--window, '
                 'eval_config.inference.sliding_window)'
             )
+
+
+WHOLE_IMAGE = Views()
+
+_FLAGS = tuple(field.name for field in dataclasses.fields(Views))
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """`--window`, `--overlap`, `--blend`, `--scales` and `--flip`, each None where it is not given."""
+    group = parser.add_argument_group('how the network looks at an image (default: as eval_config.inference says)')
+    group.add_argument(
+        '--window',
+        type=shapes.parse_size,
+        metavar='HEIGHT,WIDTH',
+        help='show the image through sliding windows of this size, in bounded memory (default: the whole image)',
+    )
+    group.add_argument(
+        '--overlap',
+        type=_overlap,
+        metavar='SHARE',
+        help='least share of a window that its neighbour sees as well, from 0 to below 1 (default: a third)',
+    )
+    group.add_argument(
+        '--blend',
+        choices=sorted(windows.BLENDS),
+        help='how the weight of a window falls from its middle to its border (default: gaussian)',
+    )
+    group.add_argument(
+        '--scales',
+        type=_scales,
+        metavar='LIST',
+        help='average over the image at these scales, for example 0.75,1,1.25 (default: 1)',
+    )
+    command_line.add_boolean(group, 'flip', default=None, help='average over the image and its mirror image')
+
+
+def _overlap(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f'got {text!r}, choose from 0 to below 1')
+    return value
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    values = tuple(_number(part) for part in text.strip().strip('[]').split(','))
+    if not all(0 < value <= MAX_SCALE for value in values):
+        raise argparse.ArgumentTypeError(f'got {text!r}, choose numbers above 0, up to {MAX_SCALE}')
+    return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'got {text!r}, expected a number') from None

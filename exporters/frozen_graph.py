@@ -44,14 +44,7 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndar
     Raises:
       UserError: no such file, not a GraphDef, or one without these names.
     """
-    graph_def = tf.compat.v1.GraphDef()
-    try:
-        with tf.io.gfile.GFile(path, 'rb') as f:
-            graph_def.ParseFromString(f.read())
-    except tf.errors.NotFoundError:
-        raise UserError(f'{path}: no such file') from None
-    except Exception as error:  # protobuf raises its own DecodeError, gfile OpErrors; each means the file is unusable
-        raise UserError(f'{path}: not a frozen graph ({error})') from None
+    graph_def = _read(path)
     names = {node.name for node in graph_def.node}
     missing = [name for name in (inputs, *outputs) if name not in names]
     if missing:
@@ -72,6 +65,23 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndar
         return {name: value.numpy() for name, value in pruned(tf.constant(fed)).items()}
 
     return run
+
+
+def has_output(path: str, name: str) -> bool:
+    """Whether the frozen graph has a node of this name; raises as `load`."""
+    return any(node.name == name for node in _read(path).node)
+
+
+def _read(path: str) -> Any:
+    graph_def = tf.compat.v1.GraphDef()
+    try:
+        with tf.io.gfile.GFile(path, 'rb') as f:
+            graph_def.ParseFromString(f.read())
+    except tf.errors.NotFoundError:
+        raise UserError(f'{path}: no such file') from None
+    except Exception as error:  # protobuf raises its own DecodeError, gfile OpErrors; each means the file is unusable
+        raise UserError(f'{path}: not a frozen graph ({error})') from None
+    return graph_def
 
 
 def _needed(graph_def: Any, outputs: Sequence[str]) -> list[Any]:

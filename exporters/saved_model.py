@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import UserError
 
@@ -30,6 +32,17 @@ def write(concrete: Any, path: str) -> None:
       path: the folder to write.
     """
     tf.saved_model.save(_Weights(concrete.variables), path, signatures={SIGNATURE: concrete})
+
+
+def has_output(path: str, name: str) -> bool:
+    """Whether the signature answers `name`; False also for what is no SavedModel, which `load` tells."""
+    content = saved_model_pb2.SavedModel()
+    try:
+        with tf.io.gfile.GFile(os.path.join(path, 'saved_model.pb'), 'rb') as f:
+            content.ParseFromString(f.read())
+    except Exception:  # as in `frozen_graph`: protobuf's and gfile's own kinds
+        return False
+    return any(name in graph.signature_def[SIGNATURE].outputs for graph in content.meta_graphs)
 
 
 def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -10,7 +10,8 @@ and two evaluations of the same images are resampled alike: differences between 
 
 An interval lies between two percentiles of the resampled scores. For n units they are those of level
 Phi(sqrt(n / (n - 1)) t), t the quantile of Student's distribution with n - 1 degrees of freedom, instead of Phi(z):
-plain percentiles are too narrow for few units (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 5.3).
+plain percentiles are too narrow for few units (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 5.3). BCa
+(Efron 1987) was tried too: on simulated images it covered the true mean IoU and rare classes less often.
 """
 
 from __future__ import annotations

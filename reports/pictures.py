@@ -6,7 +6,7 @@ Colours come as one RGB triple per class, position = class id, each channel in 0
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -25,6 +25,7 @@ class Picture:
 
 _GAP = 4
 _SWATCH = 14
+_BAND = 512
 _PAPER = (255, 255, 255)
 _INK = (30, 30, 30)
 
@@ -34,17 +35,23 @@ def colorize(class_ids: np.ndarray, colors: Sequence[Color], *, other: Color = (
     if class_ids.ndim != 2:
         raise ValueError(f'class_ids must be [H, W], got shape {class_ids.shape}')
     table = np.array([*colors, other], np.uint8)
-    known = (class_ids >= 0) & (class_ids < len(colors))
-    return table[np.where(known, class_ids, len(colors))]
+    painted = np.empty((*class_ids.shape, 3), np.uint8)
+    for rows in _bands(len(class_ids)):
+        known = (class_ids[rows] >= 0) & (class_ids[rows] < len(colors))
+        painted[rows] = table[np.where(known, class_ids[rows], len(colors))]
+    return painted
 
 
 def overlay(image: np.ndarray, class_ids: np.ndarray, colors: Sequence[Color], *, alpha: float = 0.5) -> np.ndarray:
     """The class colours laid over an image uint8 [H, W, 3]; `alpha` 1 hides it. Ids without a colour let it through."""
     if image.shape[:2] != class_ids.shape:
         raise ValueError(f'the image is {image.shape[:2]}, the class ids are {class_ids.shape}')
-    painted = image * (1 - alpha) + colorize(class_ids, colors) * alpha
-    known = (class_ids >= 0) & (class_ids < len(colors))
-    return np.where(known[..., np.newaxis], np.rint(painted), image).astype(np.uint8)
+    blended = np.empty(image.shape, np.uint8)
+    for rows in _bands(len(image)):
+        painted = image[rows] * (1 - alpha) + colorize(class_ids[rows], colors) * alpha
+        known = (class_ids[rows] >= 0) & (class_ids[rows] < len(colors))
+        blended[rows] = np.where(known[..., np.newaxis], np.rint(painted), image[rows])
+    return blended
 
 
 def with_legend(picture: np.ndarray | Image.Image, names: Sequence[str], colors: Sequence[Color]) -> Image.Image:
@@ -80,6 +87,11 @@ def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = ()) -> Im
         for left, picture in zip(lefts, row, strict=False):
             canvas.paste(_as_image(picture), (left, top + sum(heights[:index]) + _GAP * index))
     return canvas
+
+
+def _bands(height: int) -> Iterator[slice]:
+    """Rows in parts, so that what is computed on the way stays small beside a large picture."""
+    return (slice(top, top + _BAND) for top in range(0, height, _BAND))
 
 
 def _legend_places(

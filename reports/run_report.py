@@ -25,7 +25,8 @@ def main() -> int:
     parser.add_argument('--picture', metavar='PNG', help='where the curve goes')
     flags = parser.parse_args()
     with open(os.path.join(flags.logdir, 'metrics.jsonl')) as f:
-        training = [json.loads(line) for line in f]
+        lines = [json.loads(line) for line in f]
+    training = [line for line in lines if 'images_per_second' in line]  # others hold an evaluation alone
     evaluations = sorted(_read_evaluations(flags.eval_dir), key=lambda metrics: metrics['step'])
     if not training or not evaluations:
         print(f'error: nothing to report yet in {flags.logdir} and {flags.eval_dir}', file=sys.stderr)

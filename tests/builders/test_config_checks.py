@@ -66,8 +66,34 @@ def test_the_purpose_decides_which_blocks_must_be_there(purpose, expected):
     assert problems('', [], purpose) == expected
 
 
+def test_evaluation_in_training_needs_its_records():
+    text = 'model { icnet { num_classes: 3 } } train_config { eval_interval: 5 }'
+    said = 'eval_input_reader: not set, needed with train_config.eval_interval; write eval_input_reader { ... }'
+    assert said in problems(text, [], 'train')
+
+
 # overrides of the good config -> the one problem they make
 CASES: dict[str, tuple[list[str], str]] = {
+    'evaluation in training without records': (
+        ['train_config.eval_interval=10', 'eval_input_reader={}'],
+        'eval_input_reader.tf_record_input_reader: not set; write tf_record_input_reader { ... }',
+    ),
+    'patience without evaluation': (
+        ['train_config.patience=3'],
+        'train_config.patience: has no effect without train_config.eval_interval; set that too',
+    ),
+    'no best metric': (
+        ['train_config.eval_interval=10', 'train_config.best_metric='],
+        'train_config.best_metric: is empty, name a number of metrics.json, for example mean_iou',
+    ),
+    'group_pattern is no regular expression': (
+        ['eval_config.group_pattern=([a-z'],
+        "eval_config.group_pattern: got '([a-z', not a regular expression: unterminated character set at position 1",
+    ),
+    'too few resamples': (
+        ['eval_config.bootstrap_samples=5'],
+        'eval_config.bootstrap_samples: got 5, choose 0 or 100..100000',
+    ),
     'window without a width': (
         ['eval_config.inference.sliding_window={height: 65}'],
         'eval_config.inference.sliding_window.width: not set; choose 1 or more',

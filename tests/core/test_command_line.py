@@ -106,7 +106,7 @@ def test_what_tensorflow_is_refused_is_one_line(tmp_path, capsys):
     refusals = {
         f'{tmp_path}/file is not a directory': lambda _: tf.io.gfile.makedirs(str(tmp_path / 'file' / 'x')),
         f'{tmp_path}/none; No such file': lambda _: tf.io.gfile.listdir(str(tmp_path / 'none' / 'x')),
-        'out of memory or disk space: while allocating; choose a smaller train_config.batch_size': _exhausted,
+        'out of memory: while allocating; choose a smaller train_config.batch_size': _exhausted,
     }
     for said, main in refusals.items():
         with pytest.raises(SystemExit) as stop:
@@ -114,6 +114,24 @@ def test_what_tensorflow_is_refused_is_one_line(tmp_path, capsys):
         printed = capsys.readouterr().err
         assert stop.value.code == 1 and printed.startswith('error: ') and printed.count('\n') == 1
         assert said.partition(';')[0] in printed
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    """A limit on the size of files stands for the disk."""
+    done = _run(
+        'import resource, signal\n'
+        'import tensorflow as tf\n'
+        'from core import command_line\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))\n'
+        'def main(_):\n'
+        f'    with tf.io.gfile.GFile({str(tmp_path / "x.json")!r}, "w") as file:\n'
+        '        file.write("x" * 99999)\n'
+        'command_line.run(main)\n'
+    )
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'x.json' in line and line.endswith('; make room and run the same command again, what is finished is kept')
 
 
 def _exhausted(_):

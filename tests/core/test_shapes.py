@@ -36,8 +36,8 @@ def test_a_wrong_side_is_named(text, part):
 
 
 def test_pad_to_shape():
-    assert shapes.parse_pad_to_shape('1025, 2049') == (1025, 2049)
+    assert shapes.parse_size('1025, 2049') == (1025, 2049)
     with pytest.raises(argparse.ArgumentTypeError, match='expected height,width, for example 1025,2049'):
-        shapes.parse_pad_to_shape('1025')
+        shapes.parse_size('1025')
     with pytest.raises(argparse.ArgumentTypeError, match="'-1' is not a whole number"):
-        shapes.parse_pad_to_shape('-1,5')
+        shapes.parse_size('-1,5')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -69,3 +72,40 @@ def test_follow_ends_when_nothing_new_comes(tmp_path):
     )
     assert list(yielded) == first
     assert sum(waits) == 12
+
+
+def test_a_restarted_follow_goes_on_behind_what_is_evaluated(tmp_path):
+    _save(tmp_path, 5, 7, 9)
+
+    def sleep(_):
+        _save(tmp_path, 11)
+
+    yielded = checkpoint_queue.follow(str(tmp_path), first=[], evaluated=[5, 7], last_step=11, sleep=sleep)
+    assert [checkpoints.step_of(path) for path in yielded] == [9, 11]
+
+
+def test_a_restarted_follow_that_was_done_ends_at_once(tmp_path):
+    _save(tmp_path, 5, 7)
+    assert list(checkpoint_queue.follow(str(tmp_path), first=[], evaluated=[5, 7], last_step=7)) == []
+
+
+def test_starting_at_leaves_out_what_is_evaluated_even_if_it_is_gone(tmp_path):
+    paths = _save(tmp_path, 7, 9, 11)
+    assert checkpoint_queue.starting_at(str(tmp_path), '5', evaluated=[5, 9]) == [paths[0], paths[2]]
+    with pytest.raises(CheckpointError, match=r'no checkpoint model\.ckpt-6'):
+        checkpoint_queue.starting_at(str(tmp_path), '6', evaluated=[5, 9])
+
+
+def test_only_results_of_this_train_dir_count_as_evaluated(tmp_path):
+    train, results = tmp_path / 'train', tmp_path / 'eval'
+    results.mkdir()
+    for step, text in (
+        (5, json.dumps({'checkpoint': f'{train}/model.ckpt-5'})),
+        (20, json.dumps({'checkpoint': f'{tmp_path}/other/model.ckpt-20'})),
+        (30, '{"checkpoint": '),
+        (9, json.dumps({'checkpoint': os.path.relpath(f'{train}/model.ckpt-9')})),
+        (40, '[]'),
+    ):
+        (results / f'metrics-{step}.json').write_text(text)
+    assert checkpoint_queue.evaluated_steps(str(results), f'{train}/') == [5, 9]
+    assert checkpoint_queue.evaluated_steps(str(tmp_path / 'none'), str(train)) == []

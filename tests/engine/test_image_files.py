@@ -78,10 +78,14 @@ def test_damaged_files_are_named(tmp_path):
         image_files.read_rgb(str(tmp_path / 'missing.png'))
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 20)
-    with pytest.raises(DataError, match=r'a\.png: more than 20 pixels'):
-        image_files.read_rgb(_save(tmp_path / 'a.png', RGB))
+def test_a_decompression_bomb_is_refused(tmp_path):
+    path = _save(tmp_path / 'a.png', RGB)
+    before = Image.MAX_IMAGE_PIXELS
+    for limit in (20, RGB.shape[0] * RGB.shape[1] - 1):
+        with pytest.raises(DataError, match=rf'a\.png: more than {limit} pixels; show .* windows \(--window'):
+            image_files.read_rgb(path, max_pixels=limit)
+    assert Image.MAX_IMAGE_PIXELS == before == image_files.MAX_PIXELS
+    image_files.read_rgb(path, max_pixels=RGB.shape[0] * RGB.shape[1])
 
 
 @pytest.mark.parametrize('pixels', [GREY, RGB, GREY.astype(np.int32) + 300])

@@ -10,7 +10,8 @@ from PIL import Image
 from builders import config_loader
 from core.errors import CheckpointError, DataError, UsageError
 from core.servable import Servable
-from engine import checkpoints, image_files, inference, predict_lib
+from engine import checkpoints, class_scores, image_files, inference, painting, predict_lib
+from engine.views import Views
 from exporters import frozen_graph, saved_model
 from inputs.label_map import LabelMap
 from tests import fake_model, tiny_run
@@ -99,12 +100,12 @@ def test_label_ids_replace_class_ids(model, tmp_path):
     (image,) = _save_images(tmp_path / 'in', (12, 15))
     label_map = LabelMap(names=('road', 'sky', 'car'), colors=COLORS, label_ids=(7, 23, 26))
     found = image_files.find([str(tmp_path / 'in')], output_dir=str(tmp_path / 'out'))
-    table = predict_lib.label_id_table(label_map)
+    table = painting.label_id_table(label_map)
     predict_lib.run(_predictor(model, label_map), found, str(tmp_path / 'out'), outputs=['ids'], id_table=table)
     expected = np.array([7, 23, 26])[fake_model.class_ids(model, image[np.newaxis])[0]]
     np.testing.assert_array_equal(_pixels(tmp_path / 'out' / 'street0_ids.png'), expected)
     with pytest.raises(UsageError, match='--label_ids: the label map has no label_id'):
-        predict_lib.label_id_table(LabelMap.default(3))
+        painting.label_id_table(LabelMap.default(3))
 
 
 def test_a_bad_picture_is_named_and_the_rest_goes_on(model, tmp_path, capsys):
@@ -162,6 +163,63 @@ def test_a_fixed_graph_refuses_another_size_in_one_line(model, tmp_path):
     ) as caught:
         predictor.predict(fake_model.images(13, 15))
     assert '\n' not in str(caught.value)
+
+
+VIEWS = Views(window=(8, 11), overlap=0.4, scales=(1.0, 1.4), flip=True)
+
+
+def _expected(model, image, views):
+    def scores(pixels):
+        logits = model.predict(model.preprocess(pixels[np.newaxis]), is_training=False)['logits']
+        return tf.nn.softmax(logits[0]).numpy()
+
+    return class_scores.class_ids(image, views, scores, num_classes=3)
+
+
+@pytest.mark.parametrize('views', [VIEWS, Views(flip=True), Views(window=(8, 11)), Views(window=(30, 30))])
+def test_a_checkpoint_predicts_through_views(model, config, checkpoint, views):
+    predictor = predict_lib.from_checkpoint(config, checkpoint, views=views)
+    image = fake_model.images(21, 30)
+    ids = predictor.predict(image)
+    assert ids.dtype == np.uint8
+    np.testing.assert_array_equal(ids, _expected(model, image, views))
+    assert predictor.max_pixels > image_files.MAX_PIXELS or views.window is None
+
+
+@pytest.mark.parametrize('part', [frozen_graph.FILENAME, saved_model.DIRNAME])
+def test_an_export_with_probabilities_predicts_through_views(model, tmp_path, part):
+    concrete = Servable(model=model, num_classes=3, with_probabilities=True).trace()
+    frozen_graph.write(concrete, str(tmp_path / frozen_graph.FILENAME))
+    saved_model.write(concrete, str(tmp_path / saved_model.DIRNAME))
+    image = fake_model.images(21, 30)
+    views = Views(window=(8, 11), flip=True)
+    predictor = predict_lib.from_export(str(tmp_path / part), views=views)
+    np.testing.assert_array_equal(predictor.predict(image), _expected(model, image, views))
+    # A graph takes whole numbers: a resized picture is rounded.
+    scaled = predict_lib.from_export(str(tmp_path / part), views=VIEWS).predict(image)
+    assert (scaled == _expected(model, image, VIEWS)).mean() > 0.95
+
+
+@pytest.mark.parametrize('part', [frozen_graph.FILENAME, saved_model.DIRNAME])
+def test_an_export_of_class_ids_is_stitched_from_windows(model, exported, part):
+    image = fake_model.images(21, 30)
+    ids = predict_lib.from_export(str(exported / part), views=Views(window=(12, 30), overlap=0.3)).predict(image)
+    upper, lower = (fake_model.class_ids(model, image[np.newaxis, rows])[0] for rows in (slice(12), slice(9, 21)))
+    np.testing.assert_array_equal(ids, np.concatenate([upper[:10], lower[1:]]))
+
+
+@pytest.mark.parametrize('views', [VIEWS, Views(flip=True), Views(scales=(0.5,))])
+def test_an_export_of_class_ids_has_no_mean(exported, views):
+    with pytest.raises(UsageError, match=r'answers class ids alone.*export it with --output_probabilities'):
+        predict_lib.from_export(str(exported), views=views)
+
+
+def test_a_graph_of_one_size_takes_any_image_through_its_windows(model, tmp_path):
+    concrete = Servable(model=model, num_classes=3, with_probabilities=True).trace((1, 8, 11))
+    frozen_graph.write(concrete, str(tmp_path / 'fixed.pb'))
+    image, views = fake_model.images(21, 30), Views(window=(8, 11))
+    predictor = predict_lib.from_export(str(tmp_path / 'fixed.pb'), views=views)
+    np.testing.assert_array_equal(predictor.predict(image), _expected(model, image, views))
 
 
 def test_a_graph_that_answers_colours_is_refused(tmp_path):

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import checkpoints
+from engine import checkpoints, eval_results
 from engine.train_lib import TrainOptions, train
-from tests import tiny_training
+from tests import tiny_run, tiny_training
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDLESS = 'train_config { num_steps: 0 log_every_n_steps: 5 save_checkpoint_every_n_steps: 10 }'
@@ -65,6 +65,33 @@ def test_killed_in_the_middle_and_resumed(tmp_path):
     assert [line['step'] for line in lines(tmp_path)] == list(range(5, last + 1, 5))
     assert checkpoints.read(tmp_path).tensor('global_step') == last
     assert not list(tmp_path.glob('unfinished*'))
+
+
+def test_killed_between_evaluations_and_resumed(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (tiny_training.HEIGHT, tiny_training.WIDTH, 3), np.uint8)
+    tiny_run.write_records(tmp_path / 'eval.tfrecord', [image], [image.argmax(-1).astype(np.uint8)], ['a.png'])
+    reader = f'eval_input_reader {{ tf_record_input_reader {{ input_path: "{tmp_path}/eval.tfrecord" }} }}'
+    logdir = tmp_path / 'run'
+
+    def evaluated():
+        return eval_results.evaluated_steps(str(logdir / 'evaluation'))
+
+    process = start(logdir, f'train_config {{ num_steps: 0 log_every_n_steps: 5 eval_interval: 3 }} {reader}')
+    wait_for(process, lambda: len(evaluated()) >= 2)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL
+
+    before = {step: (logdir / 'evaluation' / f'metrics-{step}.json').read_text() for step in evaluated()}
+    last = max(before) + 5
+    code, errors = finish(start(logdir, f'train_config {{ num_steps: {last} eval_interval: 3 }} {reader}'))
+    assert code == 0, errors
+    assert evaluated() == sorted({*range(3, last + 1, 3), last})
+    for step, text in before.items():
+        assert (logdir / 'evaluation' / f'metrics-{step}.json').read_text() == text
+    scored = [line['step'] for line in lines(logdir) if 'eval/mean_iou' in line]
+    assert scored == evaluated()
+    kept = json.loads((logdir / 'best' / 'best.json').read_text())
+    checkpoints.read(logdir / 'best' / kept['checkpoint']).verify()
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

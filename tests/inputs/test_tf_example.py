@@ -97,7 +97,7 @@ def test_static_shapes_and_types_in_a_graph():
 
 def test_a_missing_label_is_an_error_that_names_the_example():
     serialized = example(label_bytes=None).SerializeToString()
-    with pytest.raises(DataError, match=r'^a/b.png: the record has no image/segmentation/class/encoded$'):
+    with pytest.raises(DataError, match=r'^a/b.png: the record has no image/segmentation/class/encoded; training and evaluation need labels: '):
         with pipeline.user_errors():
             tf_example.decode(tf.constant(serialized))
 

@@ -74,3 +74,14 @@ def test_legend_shows_every_class_and_wraps():
 def test_nonsense_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_picture_of_several_bands_is_painted_as_a_whole():
+    rng = np.random.default_rng(0)
+    class_ids = rng.integers(0, 4, (1100, 3))
+    image = rng.integers(0, 256, (1100, 3, 3), np.uint8)
+    colors = [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
+    painted = np.array([*colors, (0, 0, 0)])[class_ids]
+    np.testing.assert_array_equal(pictures.colorize(class_ids, colors), painted)
+    blended = np.where(class_ids[..., np.newaxis] < 3, np.rint(image * 0.25 + painted * 0.75), image)
+    np.testing.assert_array_equal(pictures.overlay(image, class_ids, colors, alpha=0.75), blended)

@@ -14,7 +14,7 @@ from PIL import Image
 import eval as eval_script
 import export as export_script
 import predict as predict_script
-from core.errors import CheckpointError, UsageError
+from core.errors import CheckpointError, UsageError, UserError
 from tests import tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,24 @@ def test_eval_of_a_padded_input_by_override(run, model, tmp_path):
     assert metrics['num_pixels'] == sum((label != 255).sum() for label in run.labels)
 
 
+def test_eval_saves_what_predict_writes(run, model, tmp_path, capsys):
+    """The pictures of an evaluation are byte for byte those of predict.py on the same image."""
+    Image.fromarray(run.images[0]).save(tmp_path / 'street_0.png')
+    flags = ['--checkpoint', run.folder / 'train' / 'model.ckpt-5', '--eval_dir', tmp_path / 'eval']
+    assert eval_script.main(_flags(run, *flags, '--save_predictions', 'ids,label_ids,color,overlay')) == 0
+    folder = tmp_path / 'eval' / 'predictions-5'
+    assert f'predictions of 4 images in {folder}' in capsys.readouterr().out
+    assert len(list(folder.iterdir())) == 16
+    for more, suffixes in (([], ('ids', 'color', 'overlay')), (['--label_ids', '--outputs', 'ids'], ('labelIds',))):
+        source = ['--trained_checkpoint', run.folder / 'train', '--input_path', tmp_path / 'street_0.png']
+        assert predict_script.main(_flags(run, *source, '--output_dir', tmp_path / 'out', *more)) == 0
+        for suffix in suffixes:
+            written = tmp_path / 'out' / f'street_0_{suffix.replace("labelIds", "ids")}.png'
+            assert (folder / f'street_0_{suffix}.png').read_bytes() == written.read_bytes()
+    with pytest.raises(UserError, match=r'street_0\.png: the server wants names'):
+        eval_script.main(_flags(run, *flags, '--save_predictions', 'cityscapes'))
+
+
 def test_eval_leaves_intervals_and_a_line_for_each_image(run, model, tmp_path, capsys):
     overrides = ['--set', 'eval_config.group_pattern=street_([0-9])', '--set', 'eval_config.bootstrap_samples=100']
     eval_script.main(_flags(run, '--train_dir', run.folder / 'train', '--eval_dir', tmp_path, *overrides))
@@ -138,6 +156,30 @@ def test_export_then_predict_from_both(run, model, tmp_path, capsys):
     assert json.loads((tmp_path / 'eval' / 'metrics.json').read_text())['step'] == 5
 
 
+def test_predict_through_windows_by_flags_and_by_the_config(run, model, tmp_path):
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    more = ['--input_path', tmp_path / 'street.png', '--outputs', 'ids', '--trained_checkpoint', run.folder / 'train']
+    flags = ['--window', '40,64', '--scales', '1,1.5', '--flip']
+    inference = '--set=eval_config.inference={sliding_window { height: 40 width: 64 } scale: [1, 1.5] flip: true}'
+    written = []
+    for name, views in (('flags', flags), ('config', [inference]), ('off', [inference, '--noflip', '--scales', '1'])):
+        assert predict_script.main(_flags(run, *more, '--output_dir', tmp_path / name, *views)) == 0
+        written.append(np.asarray(Image.open(tmp_path / name / 'street_ids.png')))
+    np.testing.assert_array_equal(written[0], written[1])
+    assert (written[1] != written[2]).any()
+
+
+def test_export_with_probabilities(run, model, tmp_path):
+    flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
+    assert export_script.main(_flags(run, *flags, '--output_probabilities')) == 0
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    for name, source in (('graph', ['--exported', tmp_path / 'export']), ('live', _flags(run, *flags[:2]))):
+        more = ['--input_path', tmp_path / 'street.png', '--outputs', 'ids', '--output_dir', tmp_path / name]
+        assert predict_script.main([*map(str, [*source, *more]), '--flip', '--window', '48,64']) == 0
+    graph, live = (np.asarray(Image.open(tmp_path / name / 'street_ids.png')) for name in ('graph', 'live'))
+    assert (graph == live).mean() >= 0.999
+
+
 def test_a_checkpoint_of_another_width_lists_the_first_mismatches(run, model, tmp_path):
     flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
     with pytest.raises(CheckpointError) as caught:
@@ -159,6 +201,8 @@ def test_help_teaches_by_examples(script, capsys):
     ('flags', 'message'),
     [
         (['--eval_dir', 'e'], '--train_dir is missing'),
+        (['--eval_dir', 'e', '--compare', 'a', 'b', '--save_predictions', 'ids'], '--compare: saves no predictions'),
+        (['--eval_dir', 'e', '--train_dir', 't', '--follow_poll_secs', '0'], 'got 0, choose a number above 0'),
         (['--eval_dir', 'e', '--checkpoint', 'c', '--follow'], '--follow needs a --train_dir to follow'),
         (
             ['--eval_dir', 'e', '--train_dir', 't', '--follow_timeout_secs', '-1'],
@@ -197,6 +241,10 @@ def test_a_train_dir_without_checkpoints_is_named(run, tmp_path):
         (['--trained_checkpoint', 'y'], '--trained_checkpoint needs the --config_path'),
         (['--exported', 'x', '--pad_to_shape', '5,5'], 'fixed in an export; give them to export.py'),
         (['--exported', 'x', '--set', 'a=b'], '--set changes a config'),
+        (
+            ['--exported', 'x', '--overlap', '0.5'],
+            '--overlap and --blend are about windows: give their',
+        ),
     ],
 )
 def test_wrong_flags_of_predict(flags, message):
@@ -207,14 +255,25 @@ def test_wrong_flags_of_predict(flags, message):
 @pytest.mark.parametrize(
     ('script', 'flags', 'message'),
     [
+        (
+            eval_script,
+            ['--eval_dir', 'e', '--save_predictions', 'ids,masks'],
+            "got 'masks', choose from ids",
+        ),
         (export_script, ['--input_shape', '1024x2048'], 'expected height,width,3 or batch,height,width,3'),
         (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
+        (predict_script, ['--input_path', 'x', '--window', '512'], 'expected height,width, for example'),
+        (predict_script, ['--input_path', 'x', '--overlap', '1'], "got '1', choose from 0 to below 1"),
+        (predict_script, ['--input_path', 'x', '--blend', 'cubic'], "invalid choice: 'cubic'"),
+        (predict_script, ['--input_path', 'x', '--scales', '1,0'], "got '1,0', choose numbers above 0, up to 4"),
+        (predict_script, ['--input_path', 'x', '--scales', 'big'], "got 'big', expected a number"),
         (predict_script, ['--input_path', 'x', '--outputs', 'ids,colour'], "'colour', choose from ids, color, overlay"),
     ],
 )
 def test_wrong_values_are_usage_errors(script, flags, message, capsys):
     with pytest.raises(SystemExit) as caught:
-        script.main(['--config_path', 'x', '--trained_checkpoint', 'x', '--output_dir', 'x', *flags])
+        common = [] if script is eval_script else ['--trained_checkpoint', 'x', '--output_dir', 'x']
+        script.main(['--config_path', 'x', *common, *flags])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 

@@ -49,6 +49,25 @@ def test_overrides_repeat():
     assert parse('--set', 'a.b=1', '--set=c=2')['overrides'] == ['a.b=1', 'c=2']
 
 
+def test_flags_of_evaluation_are_overrides_that_come_last():
+    flags = train.make_parser().parse_args(
+        [
+            *REQUIRED,
+            '--eval_interval=100',
+            '--best_metric=class_iou.car',
+            '--patience=0',
+            '--set=train_config.patience=9',
+        ]
+    )
+    assert train.overrides(flags) == [
+        'train_config.patience=9',
+        'train_config.eval_interval=100',
+        'train_config.best_metric=class_iou.car',
+        'train_config.patience=0',
+    ]
+    assert train.overrides(train.make_parser().parse_args(REQUIRED)) == []
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -74,6 +93,8 @@ def test_a_flag_that_cannot_be_read(arguments, message, capsys):
         ('--max_checkpoints_to_keep=-1', '--max_checkpoints_to_keep: got -1, choose 0 or more'),
         ('--num_clones=0', '--num_clones: got 0, choose 1 or more'),
         ('--logdir=', '--logdir: is empty'),
+        ('--eval_interval=-1', '--eval_interval: got -1, choose 0 or more'),
+        ('--patience=-2', '--patience: got -2, choose 0 or more'),
     ],
 )
 def test_a_value_out_of_range(argument, message):

@@ -68,6 +68,7 @@ def summary(places: Places) -> str:
     rows = [
         ('mean IoU', f'{metrics["mean_iou"]:.3f} on {metrics["num_examples"]} scenes it has not seen'),
         ('picture', places.sheet),
+        ('page', f'{places.eval}/report/index.html: open it in a browser'),
         ('TensorBoard', f'{os.path.relpath(sys.executable)} -m tensorboard.main --logdir {places.train}'),
         ('exported graph', f'{places.export}/frozen_inference_graph.pb'),
         ('exported model', f'{places.export}/saved_model'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -82,7 +83,7 @@ def curves(
                 markeredgewidth=0 if first else 0.5,
                 markersize=5,
                 linewidth=2.4 if first else 1.2,
-                label=label if len(label) <= _LONGEST else label[: _LONGEST - 1] + '…',
+                label=_legend_text(label),
             )
         axes.set_xticks(range(len(places)), places, fontsize=8 if len(places) < 7 else 7)
         axes.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1))
@@ -108,7 +109,8 @@ def _figure(
 def _svg(figure: Figure, name: str) -> Markup:
     """The drawing alone: its own ids, its colours as variables; the text in it is escaped by matplotlib."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': name}):
+    with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': name}), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph')  # the browser has fonts for it
         figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None, 'Format': None, 'Type': None})
     text = buffer.getvalue().decode('utf-8')
     text = text[text.index('<svg') :]
@@ -118,6 +120,12 @@ def _svg(figure: Figure, name: str) -> Markup:
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f'var(--{variable})')
     return Markup(text)
+
+
+def _legend_text(name: str) -> str:
+    """Not too long, and shown: matplotlib leaves out names that begin with an underscore."""
+    short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + '…'
+    return f'\u200b{short}' if short.startswith('_') else short
 
 
 def _with_gaps(values: Sequence[float | None]) -> list[float]:

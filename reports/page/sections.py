@@ -9,6 +9,8 @@ import dataclasses
 import os
 from typing import Any
 
+import tensorflow as tf
+
 Metrics = dict[str, Any]
 Interval = tuple[float, float] | None
 
@@ -222,7 +224,7 @@ def gallery(metrics: Metrics, report_dir: str) -> list[dict[str, Any]]:
 
 
 def _has_files(entry: dict[str, Any], report_dir: str) -> bool:
-    return all(os.path.exists(os.path.join(report_dir, path)) for path in entry['files'].values())
+    return all(tf.io.gfile.exists(os.path.join(report_dir, path)) for path in entry['files'].values())
 
 
 def run(metrics: Metrics) -> list[tuple[str, str]]:

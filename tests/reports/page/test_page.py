@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DataError
-from reports.page import content, render, sections
+from reports.page import charts, content, render, sections
 from tests.conftest import ROOT
 from tests.reports.page import evaluation
 
@@ -147,6 +147,26 @@ def test_the_script_holds_what_the_policy_allows(text):
     policy = next(a['content'] for _, a in _Page(text).tags if a.get('http-equiv') == 'Content-Security-Policy')
     digest = base64.b64encode(hashlib.sha256(_Page(text).scripts[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in str(policy) and "default-src 'none'" in str(policy)
+
+
+@pytest.mark.parametrize('name', ['--><script>alert(1)</script>', '<b>', '$x^$', 'x' * 200, 'ö€ 車', '_hidden', '&lt;'])
+def test_a_hostile_name_in_a_chart_is_text(name):
+    series = {'mean': [0.1, None], name: [0.5, 0.2]}
+    svg = charts.curves('c', places=['1', '<2>'], series=series, colors={}, x_label='x', y_label='y')
+    page = _Page(svg)
+    assert not {tag for tag, _ in page.tags} & {'script', 'b'}
+    shown = [html.unescape(text).lstrip('\u200b') for text in re.findall(r'<text [^>]*>(.*?)</text>', svg)]
+    assert '<2>' in shown and any(text.rstrip('…') == name[: len(text.rstrip('…'))] and len(text) > 2 for text in shown)
+
+
+def test_an_evaluation_in_which_nothing_is_defined(tmp_path):
+    metrics = evaluation.make(tmp_path, num_images=2)
+    nothing = dict.fromkeys(metrics['class_iou'])
+    names = list(nothing)
+    metrics |= {'mean_iou': None, 'class_iou': nothing, 'gallery': [], 'absent_classes': names, 'confusion_pairs': []}
+    metrics |= {'confusion_matrix': [[0] * 8] * 8, 'confusion_share': [[None] * 8] * 8, 'intervals': None}
+    text = render.html(content.of_evaluation(metrics, str(tmp_path)))
+    assert text.count('>-<') >= 8 and 'NaN' not in text and 'nan' not in text.partition('<main')[2].partition('<svg')[0]
 
 
 def test_what_was_not_measured_is_left_out(tmp_path):

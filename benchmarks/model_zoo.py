@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -127,24 +128,33 @@ def measure(case: Case, *, latency: bool = False) -> dict:
       num_classes: {num_classes} filter_scale: {case.filter_scale} {_POOLING[case.architecture]} {case.extra}
       feature_extractor {{ type: '{case.extractor}' }}
     }}"""
-    model = model_builder.build(text_format.Parse(text, model_pb2.FastSegmentationModel()))
-    model.build()
-    concrete = Servable(model=model, num_classes=num_classes).trace((1, height, width))
-    trainable = {variable.ref() for variable in model.trainable_variables}
-    read = inference_variables(concrete, model.variables_by_name()).values()
-    operations = concrete.graph.get_operations()
+    config = text_format.Parse(text, model_pb2.FastSegmentationModel())
+    concrete, figures = trace(config, height=height, width=width)
     published = _PUBLISHED.get(case.name, (None, None, ''))
     return {
         'model': case.name,
         'height': height,
         'width': width,
-        'million_parameters': round(sum(math.prod(v.shape) for v in read if v.ref() in trainable) / 1e6, 2),
-        'gflops': round(sum(map(operation_flops, operations)) / 1e9, 1),
-        'activation_mib': round(sum(map(activation_bytes, operations)) / 2**20),
+        **figures,
         'latency_ms': _latency(concrete, height, width) if latency else None,
         'published_million_parameters': published[0],
         'published_gflops': published[1],
         'published_by': published[2],
+    }
+
+
+def trace(config: model_pb2.FastSegmentationModel, *, height: int, width: int) -> tuple[Any, dict[str, float]]:
+    """The inference graph of one image, and what is counted in it: million parameters, GFLOPs, MiB of activations."""
+    model = model_builder.build(config)
+    model.build()
+    concrete = Servable(model=model, num_classes=model.num_classes).trace((1, height, width))
+    trainable = {variable.ref() for variable in model.trainable_variables}
+    read = inference_variables(concrete, model.variables_by_name()).values()
+    operations = concrete.graph.get_operations()
+    return concrete, {
+        'million_parameters': round(sum(math.prod(v.shape) for v in read if v.ref() in trainable) / 1e6, 2),
+        'gflops': round(sum(map(operation_flops, operations)) / 1e9, 1),
+        'activation_mib': round(sum(map(activation_bytes, operations)) / 2**20),
     }
 
 

@@ -18,6 +18,7 @@ from engine import inference
 from inputs import pipeline
 from metrics import segmentation
 from metrics.confusion import ConfusionMatrix
+from reports.pictures import as_rgb
 
 NUM_PICTURES = 8
 
@@ -62,7 +63,10 @@ class Evaluator:
         )
         self._score = tf.function(
             self._score_image,
-            input_signature=[tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None], tf.int32)],
+            input_signature=[
+                tf.TensorSpec([1, None, None, self._model.input_channels]),
+                tf.TensorSpec([1, None, None], tf.int32),
+            ],
             autograph=False,
         ).get_concrete_function()
         self._num_examples: int | None = None
@@ -91,7 +95,7 @@ class Evaluator:
                 cross_entropy, num_examples = cross_entropy + float(loss), num_examples + 1
                 if keep_pictures and len(pictures) < NUM_PICTURES:
                     pixels = image.numpy().round().clip(0, 255).astype(np.uint8)
-                    pictures.append(Picture(image=pixels, label=label, prediction=prediction))
+                    pictures.append(Picture(image=as_rgb(pixels), label=label, prediction=prediction))
                 if verbose:
                     tqdm.write(_line(name, counts, matrix.counts))
                 progress.update()

@@ -17,6 +17,7 @@ from core.servable import INPUTS, PREDICTIONS, InputShape, Servable
 from engine import checkpoints, image_files, inference
 from engine.image_files import InputImage
 from exporters import frozen_graph, saved_model
+from exporters.loaded import LoadedGraph
 from inputs.label_map import LabelMap
 from reports import pictures
 
@@ -27,10 +28,11 @@ _MAX_CLASSES = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A function from an image uint8 [H, W, 3] to class ids [H, W], and how the classes look."""
+    """A function from an image uint8 [H, W, input_channels] to class ids [H, W], and how the classes look."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     label_map: LabelMap
+    input_channels: int = 3
 
 
 def from_checkpoint(
@@ -60,7 +62,7 @@ def from_checkpoint(
         _check_size(image, input_shape)
         return concrete(tf.constant(image[np.newaxis]))[PREDICTIONS].numpy()[0, ..., 0]
 
-    return Predictor(predict=predict, label_map=label_map)
+    return Predictor(predict=predict, label_map=label_map, input_channels=model.input_channels)
 
 
 def from_export(path: str, config: Any = None) -> Predictor:
@@ -71,11 +73,11 @@ def from_export(path: str, config: Any = None) -> Predictor:
       config: `PipelineConfig` that names the classes where no `label_map.json` lies beside the graph; without either,
         they are numbered.
     """
-    run, folder = _load_export(path)
+    graph, folder = _load_export(path)
 
     def predict(image: np.ndarray) -> np.ndarray:
         try:
-            class_ids = run(image[np.newaxis])[PREDICTIONS]
+            class_ids = graph(image[np.newaxis])[PREDICTIONS]
         except (tf.errors.InvalidArgumentError, ValueError) as error:
             message = str(error).splitlines()[0]
             raise DataError(f'the exported graph does not take an image of {_size(image)} ({message})') from None
@@ -83,7 +85,7 @@ def from_export(path: str, config: Any = None) -> Predictor:
             raise DataError(f'the exported graph answers {list(class_ids.shape)}, not one class id for each pixel')
         return class_ids[0, ..., 0]
 
-    return Predictor(predict=predict, label_map=_label_map(folder, config))
+    return Predictor(predict=predict, label_map=_label_map(folder, config), input_channels=graph.input_channels)
 
 
 def label_id_table(label_map: LabelMap) -> tuple[int, ...]:
@@ -135,7 +137,7 @@ def _predict_one(
     id_table: Sequence[int] | None,
     alpha: float,
 ) -> None:
-    pixels = image_files.read_rgb(image.path)
+    pixels = image_files.read(image.path, predictor.input_channels)
     class_ids = predictor.predict(pixels)
     colors = predictor.label_map.colors
     if class_ids.max() >= len(colors):
@@ -143,7 +145,7 @@ def _predict_one(
     paint = {
         'ids': lambda: class_ids if id_table is None else np.asarray(id_table)[class_ids],
         'color': lambda: pictures.colorize(class_ids, colors),
-        'overlay': lambda: pictures.overlay(pixels, class_ids, colors, alpha=alpha),
+        'overlay': lambda: pictures.overlay(pictures.as_rgb(pixels), class_ids, colors, alpha=alpha),
     }
     for output in outputs:
         painted = paint[output]()
@@ -152,7 +154,7 @@ def _predict_one(
         image_files.write_png(painted.astype(np.uint8) if narrow else painted, path)
 
 
-def _load_export(path: str) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], str]:
+def _load_export(path: str) -> tuple[LoadedGraph, str]:
     """The graph as a function, and the folder whose label map belongs to it."""
     if not tf.io.gfile.exists(path):
         raise UsageError(f'--exported: no such file or folder: {path}')

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from core.errors import UserError
+from exporters.loaded import LoadedGraph
 
 DIRNAME = 'saved_model'
 SIGNATURE = 'serving_default'
@@ -32,8 +33,8 @@ def write(concrete: Any, path: str) -> None:
     tf.saved_model.save(_Weights(concrete.variables), path, signatures={SIGNATURE: concrete})
 
 
-def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Reads the signature back as a function from a uint8 array [N, H, W, 3] to {output name: array}.
+def load(path: str) -> LoadedGraph:
+    """Reads the signature back as a function from a uint8 array [N, H, W, channels] to {output name: array}.
 
     Raises UserError if there is no SavedModel with this signature. The function raises ValueError for another shape.
     """
@@ -49,4 +50,4 @@ def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
             raise ValueError(f'its input is {spec.shape}')
         return {name: value.numpy() for name, value in signature(**{inputs: tf.constant(images)}).items()}
 
-    return run
+    return LoadedGraph(run=run, input_channels=spec.shape[-1])

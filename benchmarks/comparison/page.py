@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.comparison.runs import Run
 from builders import config_loader
+from core import command_line
 
 _HEIGHT, _WIDTH = 360, 480  # of a CamVid frame
 _PAGE = """# CamVid: one recipe, several extractors
@@ -17,7 +18,8 @@ Made by `{command}`; change it there.
 
 {architecture} from scratch on CamVid: 367 training frames, 101 validation frames of {width}x{height}, 11 classes,
 void ignored. Recipe: [`{config}`](../{config}), the same for every extractor but for its name:
-{recipe}. Each run is one training, and one evaluation of its last step.
+{recipe}. Each run is one training, and one evaluation of its last step; the table holds {num_finished} of {num_runs}
+runs.
 
 {table}
 
@@ -84,10 +86,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _figures(run: Run) -> dict[str, float]:
-    from benchmarks import model_zoo  # imports TensorFlow, which the runs need only in their own processes
+    with command_line.quiet_start():  # TensorFlow, which the runs need only in their own processes
+        from benchmarks.zoo import graph
 
     config = config_loader.load(run.config_path, run.overrides)
-    return model_zoo.trace(config.model, height=_HEIGHT, width=_WIDTH)[1]
+    return graph.trace(config.model, height=_HEIGHT, width=_WIDTH)[1]
 
 
 def page(report: Mapping[str, Any], *, runs: Sequence[Run], command: str) -> str:
@@ -110,6 +113,8 @@ def page(report: Mapping[str, Any], *, runs: Sequence[Run], command: str) -> str
         height=_HEIGHT,
         width=_WIDTH,
         config=report['config'],
+        num_finished=report['num_finished'],
+        num_runs=report['num_runs'],
         recipe=f'{train.num_steps} steps of {train.batch_size} images{cropped}',
         table=_table(_HEAD, [_row(model) for model in models]),
         class_table=_table(['extractor', *names], rows),

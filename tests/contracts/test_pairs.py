@@ -19,6 +19,7 @@ from engine import checkpoints
 from protos import model_pb2
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.configs import HYPERPARAMS, model_config
+from tests.contracts.exported import assert_frozen_graph_is_the_model
 
 _ARCHITECTURES = ('pspnet', 'icnet', 'fcn')
 _SLOW = ('resnet_v1_34', 'resnet_v1_101', 'resnet_v1_152')
@@ -30,15 +31,21 @@ _PAIRS = [
     if (architecture, extractor) not in pairs.UNSUPPORTED and (architecture, extractor) not in _ELSEWHERE
 ]
 _SIZE = (33, 65)
+# Layers as wide as there are classes, and PSPNet's pyramid levels, which keep 512 filters at any scale.
+_ONE_WIDTH = {
+    'fcn': ('Predictions/',),
+    'icnet': ('Predictions/', 'Aux'),
+    'pspnet': ('Predictions/', 'Aux', 'PSPModule/Conv/', *(f'PSPModule/Conv_{i}/' for i in (1, 2, 3))),
+}
 
 
-def config_of(architecture: str, extractor: str) -> model_pb2.FastSegmentationModel:
+def config_of(architecture: str, extractor: str, *, filter_scale: float = 0.125) -> model_pb2.FastSegmentationModel:
     extra = ''
     if architecture == 'fcn':
         stride = 8 if extractor in pairs.STRIDE_8_ONLY else 16
         extra = f'stride: {stride} dropout_keep_prob: 1'
     loss = '' if architecture == 'fcn' else 'use_auxiliary_loss: true'
-    return model_config(architecture, extractor, filter_scale=0.125, loss=loss, extra=extra)
+    return model_config(architecture, extractor, filter_scale=filter_scale, loss=loss, extra=extra)
 
 
 def _mark(pair: tuple[str, str]):
@@ -113,6 +120,28 @@ def test_a_checkpoint_brings_back_every_variable(model: SegmentationModel, tmp_p
 
     assert sorted(want) == report.matched
     assert all(np.array_equal(variables[name].numpy(), value) for name, value in want.items())
+
+
+def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
+    assert_frozen_graph_is_the_model(model, tmp_path)
+
+
+@pytest.mark.parametrize('pair', [_mark(pair) for pair in _PAIRS])
+def test_filter_scale_halves_every_width_of_extractor_and_heads(pair: tuple[str, str]):
+    halved, full = (_shapes(config_of(*pair, filter_scale=scale)) for scale in (0.25, 0.5))
+    assert set(halved) == set(full)
+    step = 8 * 6 if 'mobilenet' in pair[1] else 1  # widths are rounded to multiples of 8, then expanded six times
+    for name, shape in full.items():
+        if not any(part in name for part in _ONE_WIDTH[pair[0]]):
+            axis = 2 if name.endswith('depthwise_weights') else 3
+            assert abs(2 * halved[name][axis] - shape[axis]) <= step, name
+
+
+def _shapes(config: model_pb2.FastSegmentationModel) -> dict[str, list[int]]:
+    """{name: shape} of the kernels."""
+    model = model_builder.build(config)
+    model.build()
+    return {n: v.shape.as_list() for n, v in model.variables_by_name().items() if n.endswith('weights')}
 
 
 @pytest.mark.parametrize('pair', _PAIRS, ids='-'.join)

@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> str:
-    words = sys.argv[1:] if arguments is None else arguments
+    """What makes the whole page, also where this call only reported."""
+    words = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != '--report_only']
     return shlex.join(['python', '-m', 'benchmarks.camvid_comparison', *words])
 
 

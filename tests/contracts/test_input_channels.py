@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from PIL import Image
 
 import eval as eval_script
 import export as export_script
 import predict as predict_script
 import train as train_script
-from builders import model_builder
+from builders import config_loader, model_builder
 from core.errors import DataError, UsageError
 from core.fields import LOGITS
-from engine import checkpoints, image_files
+from engine import checkpoints, export_lib, image_files, train_lib
 from engine.train_state import fine_tune
+from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.configs import build_model, model_config
 from tests.tiny_run import write_records
 
@@ -105,3 +107,23 @@ def test_a_checkpoint_of_rgb_answers_the_same_where_all_channels_are_equal(
     want = logits(rgb, 3)
     assert np.abs(want).max() > 0
     np.testing.assert_allclose(logits(model, channels), want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
+
+
+def test_five_channels_are_trained_and_exported_from_python(tmp_path: Path):
+    text = _CONFIG.format(channels=5, folder='nowhere').split('train_input_reader')[0]
+    config = text_format.Parse(text, PipelineConfig())
+    config_loader.validate(config, 'export')
+    rng = np.random.default_rng(2)
+    batch = {
+        'image': rng.uniform(0, 255, (2, 33, 49, 5)).astype(np.float32),
+        'label': rng.integers(0, 3, (2, 33, 49)).astype(np.int32),
+        'filename': ['a', 'b'],
+    }
+
+    def build_dataset(config, *, batch_size, seed, first_step):
+        return tf.data.Dataset.from_tensors(batch).repeat()
+
+    options = train_lib.TrainOptions(logdir=str(tmp_path / 'run'))
+    assert train_lib.train(config, options, build_dataset=build_dataset) == 2
+    report = export_lib.export(config, checkpoint=str(tmp_path / 'run'), output_dir=str(tmp_path / 'export'))
+    assert min(report.agreement.values()) >= export_lib.REQUIRED_AGREEMENT

@@ -128,6 +128,8 @@ def test_one_channel_is_grey_as_stored_or_the_luminance_of_colours(kind):
     np.testing.assert_allclose(decode_as(smooth, 1, kind), stored[..., None], atol=0 if kind == 'PNG' else 1)
     luminance = IMAGE @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(decode_as(IMAGE, 1)[..., 0], luminance, atol=1.01)
+    four = np.concatenate([IMAGE, np.full((5, 7, 1), 9, np.uint8)], -1)
+    np.testing.assert_allclose(decode_as(four, 1)[..., 0], luminance, atol=1.01)
 
 
 def test_four_channels_come_as_they_are():

@@ -226,7 +226,8 @@ def pad_to_at_least(image: tf.Tensor, label: tf.Tensor, *, height: int, width: i
     missing = tf.maximum([height, width] - tf.shape(label), 0)
     paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
     color = _padding_color(image)
-    image = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
+    padded = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
+    image = tf.ensure_shape(padded, [None, None, image.shape[-1]])  # one channel is forgotten otherwise
     return image, tf.pad(label, paddings, constant_values=ignore_label)
 
 

@@ -6,10 +6,15 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from builders import config_loader
 from core import command_line
 from core.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.train_lib import TrainOptions
+    from protos.pipeline_pb2 import PipelineConfig
 
 _EXAMPLES = """\
   train, with checkpoints, metrics.jsonl, TensorBoard curves and the effective config in /tmp/run:
@@ -32,9 +37,9 @@ _OBSOLETE = (
 )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The flags of this script, shared with others that train."""
-    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+def make_parser(description: str = __doc__ or '', examples: str = _EXAMPLES) -> argparse.ArgumentParser:
+    """The flags of this script, shared with train_mem_saving.py."""
+    parser = command_line.make_parser(description, examples)
     command_line.add_config_flags(parser)
     parser.add_argument('--logdir', required=True, metavar='DIR', help='what the run writes, and resumes from')
     parser.add_argument(
@@ -69,7 +74,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses flags, loads the config, trains; returns the exit code."""
-    flags = make_parser().parse_args(arguments)
+    config, options = prepare(make_parser().parse_args(arguments))
+    from engine import train_lib
+
+    train_lib.train(config, options)
+    return 0
+
+
+def prepare(flags: argparse.Namespace) -> tuple[PipelineConfig, TrainOptions]:
+    """Checks flags, config and records, and loads TensorFlow: what `train_lib.train` takes.
+
+    Raises UsageError, ConfigError or DataError, before a model is built or the log directory is made.
+    """
     check_flags(flags)
     config = config_loader.load(flags.config_path, flags.overrides, purpose='train')
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
@@ -78,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from builders import input_builder
         from engine import train_lib
 
-    input_builder.check_reader(config, 'train')  # before a model is built and the log directory is made
-    options = train_lib.TrainOptions(
+    input_builder.check_reader(config, 'train')
+    return config, train_lib.TrainOptions(
         logdir=flags.logdir,
         save_interval_secs=flags.save_interval_secs,
         max_checkpoints_to_keep=flags.max_checkpoints_to_keep,
@@ -87,8 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         num_clones=flags.num_clones,
         clone_on_cpu=flags.clone_on_cpu,
     )
-    train_lib.train(config, options)
-    return 0
 
 
 def check_flags(flags: argparse.Namespace) -> None:

@@ -66,7 +66,7 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f'got {text!r}, choose true or false')
 
 
-def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, help: str) -> None:
+def add_boolean(parser: argparse._ActionsContainer, name: str, *, default: bool, help: str) -> None:
     """Adds `--name`, `--name=true|false` and `--noname`, as absl and TF1 scripts accept them."""
     parser.add_argument(
         f'--{name}',

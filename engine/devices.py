@@ -51,6 +51,14 @@ def use_bfloat16(enabled: bool) -> None:
         _LOGGER.warning('train_config.mixed_precision: BFLOAT16 acts on CPUs only; this GPU uses TensorFloat-32')
 
 
+def keep_order_of_sums() -> None:
+    """Stops TensorFlow from merging and factoring sums in a way that depends on what else the graph holds.
+
+    With it a step that computes some activations twice gives the same bits as one that keeps them all.
+    """
+    tf.config.optimizer.set_experimental_options({'arithmetic_optimization': False})
+
+
 def describe(strategy: tf.distribute.Strategy) -> str:
     """For the log: `1 x CPU`, or `2 x GPU (NVIDIA H200)`."""
     kind = 'GPU' if 'GPU' in strategy.extended.worker_devices[0].upper() else 'CPU'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -12,9 +13,11 @@ from typing import Any
 import tensorflow as tf
 
 from builders import config_loader, input_builder, model_builder, optimizer_builder
+from core import fields
 from core.errors import UsageError
 from core.model import SegmentationModel
-from engine import checkpoints, devices, output_folder
+from core.optimizers import Optimizer
+from engine import checkpoints, devices, memory, output_folder, recompute_plan
 from engine.summaries import PicturePanels
 from engine.train_loop import Pace, TrainLoop
 from engine.train_state import TrainState, fine_tune, resume
@@ -22,6 +25,7 @@ from engine.train_step import make_train_step
 from inputs import pipeline
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
+from recompute.plan import Mode, Plan, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ class TrainOptions:
       image_summaries: write image | label | prediction every `train_config.summary_every_n_steps`.
       num_clones: devices that share the batch.
       clone_on_cpu: those devices are CPUs.
+      recompute: which activations are computed twice; None: as `train_config.gradient_checkpointing` says.
+      log_memory: add the peak so far to each line of metrics, in MB.
     """
 
     logdir: str
@@ -51,6 +57,8 @@ class TrainOptions:
     image_summaries: bool = False
     num_clones: int = 1
     clone_on_cpu: bool = False
+    recompute: Request | None = None
+    log_memory: bool = False
 
 
 def train(
@@ -86,19 +94,79 @@ def train(
         logdir=options.logdir,
         pace=_pace(train_config, options),
         state=state,
-        train_step=make_train_step(
-            model=model,
-            optimizer=optimizer,
-            state=state,
-            strategy=strategy,
-            add_regularization_loss=train_config.add_regularization_loss,
-        ),
+        train_step=_train_step(config, options, model, state, optimizer, strategy),
         local_results=strategy.experimental_local_results,
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
         panels=_panels(config, model) if options.image_summaries else None,
+        measured=_memory if options.log_memory else dict,
     )
     return loop.run(_batches(config, strategy, build_dataset, first_step))
+
+
+def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBuilder = model_builder.build) -> dict:
+    """What `recompute_plan.json` would hold, for one replica's share of the batch; trains nothing.
+
+    Raises UsageError for a budget that cannot be met or a node that does not exist.
+    """
+    single = dataclasses.replace(options, num_clones=1)
+    batch_size = config.train_config.batch_size // options.num_clones
+    strategy = _prepare(config.train_config, single)
+    optimizer = optimizer_builder.build(config.train_config.optimizer)
+    with strategy.scope():
+        model = build_model(config.model, freeze_backbone=config.train_config.freeze_fine_tune_backbone)
+        model.build()
+        state = TrainState(model, optimizer)
+    spec = input_builder.build_train(config, batch_size=batch_size, seed=0, first_step=0).element_spec
+    plans: list[Plan] = []
+    make_train_step(
+        model=model,
+        optimizer=optimizer,
+        state=state,
+        strategy=strategy,
+        add_regularization_loss=config.train_config.add_regularization_loss,
+        planner=recompute_plan.planner(_request(config.train_config, options)),
+        on_plan=plans.append,
+    ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
+    output_folder.make(options.logdir, '--logdir')
+    return recompute_plan.report(plans[-1], options.logdir, replicas=options.num_clones, plain=False)
+
+
+def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
+    if options.recompute:
+        return options.recompute
+    if train_config.HasField('gradient_checkpointing'):
+        return recompute_plan.request_from_config(train_config.gradient_checkpointing)
+    return Request(mode=Mode.NONE)
+
+
+def _train_step(
+    config: PipelineConfig,
+    options: TrainOptions,
+    model: SegmentationModel,
+    state: TrainState,
+    optimizer: Optimizer,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[Mapping[str, Any]], Mapping[str, tf.Tensor]]:
+    request = _request(config.train_config, options)
+    return make_train_step(
+        model=model,
+        optimizer=optimizer,
+        state=state,
+        strategy=strategy,
+        add_regularization_loss=config.train_config.add_regularization_loss,
+        planner=recompute_plan.planner(request),
+        on_plan=functools.partial(
+            recompute_plan.report,
+            logdir=options.logdir,
+            replicas=strategy.num_replicas_in_sync,
+            plain=recompute_plan.is_plain(request),
+        ),
+    )
+
+
+def _memory() -> dict[str, float]:
+    return {'peak_memory_mb': round(memory.peak_bytes() / 1e6, 1)}
 
 
 def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
@@ -109,6 +177,7 @@ def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.
             f'train_config.batch_size: got {train_config.batch_size}, '
             f'choose a multiple of --num_clones={options.num_clones}'
         )
+    devices.keep_order_of_sums()
     devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
     tf.random.set_seed(train_config.random_seed)
     return strategy

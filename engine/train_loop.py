@@ -57,6 +57,7 @@ class TrainLoop:
       batch_size: examples per step.
       last_checkpoint: the one this run started from.
       panels: draws training examples; None for no pictures.
+      measured: further values of each line of metrics.
     """
 
     def __init__(
@@ -70,10 +71,11 @@ class TrainLoop:
         batch_size: int,
         last_checkpoint: str | None,
         panels: PicturePanels | None,
+        measured: Callable[[], Mapping[str, float]] = dict,
     ):
         self._logdir, self._pace, self._state = logdir, pace, state
         self._train_step, self._local_results, self._batch_size = train_step, local_results, batch_size
-        self._last_checkpoint, self._panels = last_checkpoint, panels
+        self._last_checkpoint, self._panels, self._measured = last_checkpoint, panels, measured
         self._first_step = self._step = int(state.step.numpy())
         self._metrics = MetricsLog(logdir, resumed_step=self._first_step)
         self._summaries = Summaries(logdir)
@@ -141,7 +143,8 @@ class TrainLoop:
         now = time.monotonic()
         steps = self._step - self._logged_step
         seconds = now - (self._logged_at if steps else self._started)
-        values = {**means, 'images_per_second': max(steps, 1) * self._batch_size / max(seconds, 1e-9)}
+        speed = {'images_per_second': max(steps, 1) * self._batch_size / max(seconds, 1e-9)}
+        values = {**means, **speed, **self._measured()}
         self._metrics.append(self._step, values)
         self._progress.show(self._step, values)
         if self._step - self._summarized_step >= self._pace.summary_every or self._step == self._pace.num_steps:

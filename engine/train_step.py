@@ -12,6 +12,9 @@ from core import fields
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from engine.train_state import TrainState
+from recompute import backward
+from recompute.forward import ForwardGraph
+from recompute.plan import Plan, Planner
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,21 +33,26 @@ def make_train_step(
     state: TrainState,
     strategy: tf.distribute.Strategy,
     add_regularization_loss: bool,
-) -> Callable[[Mapping[str, Any]], Scalars]:
+    planner: Planner | None = None,
+    on_plan: Callable[[Plan], object] | None = None,
+) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
 
     The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
     `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
-    `state.step`. Gradients are those of the mean over replicas of the total loss.
+    `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
+    are computed twice for them, which changes no number, and `on_plan` is told.
     """
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         variables = list(state.trainable.values())
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
-            objective = losses[TOTAL_LOSS] / strategy.num_replicas_in_sync
-        gradients = _present(state, tape.gradient(objective, variables))
+        losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
+        forward = ForwardGraph(losses[TOTAL_LOSS] / strategy.num_replicas_in_sync)
+        known = planner.plan if planner else None
+        schedule = planner(forward, variables) if planner else None
+        if planner and planner.plan and on_plan and planner.plan is not known:
+            on_plan(planner.plan)
+        gradients = _present(state, backward.gradients(forward, variables, schedule))
         losses[GRADIENT_NORM] = _apply(optimizer, state, gradients)
         return losses
 

@@ -20,6 +20,7 @@ RANKS = {
     'metrics': 2,
     'compression': 2,
     'exporters': 2,
+    'recompute': 2,
     'reports': 2,
     'builders': 3,
     'engine': 4,

@@ -6,6 +6,9 @@ Three things are in the way of a plain `import tf_slim`, each repaired here befo
 - that only happens with TF_USE_LEGACY_KERAS=1, which has to be set before TensorFlow is first imported;
 - slim's batch_norm reads `tensorflow.python.framework.ops.Tensor`, an alias that 2.21 no longer has.
 
+Dilated convolutions of slim run as space-to-batch, a plain convolution, and batch-to-space; here they run as one
+operation wherever its gradient exists, see `_NativeDilation`.
+
 `VariableStore` is what makes slim's `get_variable` work inside `tf.function`: it owns variables by name and hands them
 out again on the next call.
 """
@@ -17,6 +20,7 @@ import os
 import sys
 import warnings
 from types import ModuleType
+from typing import Any
 
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
@@ -52,9 +56,36 @@ _register_legacy_layers()
 _restore_tensor_alias()
 
 import tf_slim as _slim
+from tensorflow.python.keras.layers import convolutional as _layers
+from tensorflow.python.util import _pywrap_util_port
 from tf_keras.src.legacy_tf_layers.variable_scope_shim import (
     _EagerVariableStore as VariableStore,
 )
+
+
+class _NativeDilation:
+    """`nn_ops` as slim's layers see it, whose 2-D convolution takes dilation rates as they are.
+
+    Equal but for the order of sums, without two more copies of the features, and faster (several times at rate 16,
+    whose tiles are mostly padding). TensorFlow's own CPU kernels have no gradient for it; oneDNN's and cuDNN's have.
+    """
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def convolution_v2(self, inputs: tf.Tensor, filters: tf.Tensor, **settings: Any) -> tf.Tensor:
+        """`tf.nn.convolution`, except that two dilation rates above 1 do not split the work."""
+        dilated = any(rate > 1 for rate in settings.get('dilations') or ())
+        if not dilated or len(filters.shape) != 4 or settings.get('data_format') not in (None, 'NHWC'):
+            return self._wrapped.convolution_v2(inputs, filters, **settings)
+        return tf.nn.conv2d(inputs, filters, **settings)
+
+
+if _pywrap_util_port.IsMklEnabled() or tf.config.list_physical_devices('GPU'):
+    _layers.nn_ops = _NativeDilation(_layers.nn_ops)
 
 add_arg_scope = _slim.add_arg_scope
 arg_scope = _slim.arg_scope

@@ -1,0 +1,90 @@
+"""The recompute plan of a training: asked for by flags or config, told in the log, left as `recompute_plan.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from core.errors import UsageError
+from engine import memory
+from protos.train_pb2 import GradientCheckpointing
+from recompute.plan import Mode, Plan, Planner, Request, parse_budget
+
+_LOGGER = logging.getLogger(__name__)
+
+FILE_NAME = 'recompute_plan.json'
+# Of what is free before the step: what TensorFlow's workspaces and the input pipeline take besides.
+_USABLE = 0.9
+
+
+def request_from_config(message: GradientCheckpointing) -> Request:
+    """What `train_config.gradient_checkpointing` asks for. Raises UsageError for a budget that cannot be read."""
+    mode = Mode(GradientCheckpointing.Mode.Name(message.mode).lower())
+    if message.checkpoint_node:
+        return Request(mode=mode, nodes=list(message.checkpoint_node))
+    if message.memory_budget:
+        return Request(
+            mode=mode, **parse_budget(message.memory_budget, 'train_config.gradient_checkpointing.memory_budget')
+        )
+    return Request(mode=mode)
+
+
+def planner(request: Request) -> Planner:
+    """Plans when the step is traced, and prepares the process if anything will be recomputed."""
+    if not is_plain(request):
+        memory.return_freed_memory()
+    return Planner(request)
+
+
+def is_plain(request: Request) -> bool:
+    """Whether nothing is to be recomputed."""
+    return request.mode is Mode.NONE and request.budget is None and request.share is None and not request.nodes
+
+
+def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool) -> dict[str, Any]:
+    """Logs the plan or the estimate, writes `recompute_plan.json` of a plan; returns what it holds."""
+    room = memory.available_bytes()
+    fits = plan.largest_batch(int(_USABLE * room)) * replicas if room else None
+    content = {
+        **plan.as_json(),
+        'replicas': replicas,
+        'resident_bytes_before': memory.resident_bytes(),
+        'available_bytes': room,
+        'largest_batch_that_fits': fits,
+    }
+    if not plain:
+        _LOGGER.info('recompute plan:\n%s', plan.table())
+        if logdir:
+            _write(content, os.path.join(logdir, FILE_NAME))
+    _LOGGER.info(
+        'predicted peak: %.1f GB for a step above the %.1f GB of the process%s',
+        replicas * plan.peak_bytes / 1e9,
+        memory.resident_bytes() / 1e9,
+        f'; {room / 1e9:.1f} GB are free, enough for a batch of {fits}' if room else '',
+    )
+    if room and replicas * plan.peak_bytes > room:
+        _LOGGER.warning(
+            'this step may not fit into memory: choose a train_config.batch_size of at most %s%s',
+            fits,
+            ', or train_mem_saving.py' if plain else ', or a smaller --memory_budget',
+        )
+    return content
+
+
+def _write(content: dict[str, Any], path: str) -> None:
+    temporary = f'{path}.unfinished'
+    with tf.io.gfile.GFile(temporary, 'w') as file:
+        file.write(json.dumps(content, indent=2) + '\n')
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def checked_nodes(text: str) -> list[str]:
+    """`a,b,c` -> the names. Raises UsageError if there is none."""
+    names = [name.strip() for name in text.split(',') if name.strip()]
+    if not names:
+        raise UsageError(f'--checkpoint_nodes: got {text!r}, choose names of operations, tensors or scopes: a,b,c')
+    return names

@@ -1,0 +1,58 @@
+"""Bytes of tensors and work of operations, read from static shapes; nothing is run."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+# Work that moving one byte is worth: multiplications and additions of a convolution that take as long. Read off
+# `benchmarks/gradient_checkpointing.py --calibrate` on a CPU with AVX-512: 7 for a ReLU or a sum, 11 for concatenation,
+# 24 for batch norm's statistics and normalisation, 30 for a bilinear resize.
+FLOPS_PER_BYTE = 8.0
+_PASSES = {'FusedBatchNormV3': 3.0, 'ResizeBilinear': 4.0, 'ConcatV2': 1.4}
+
+# Outputs that are the input's own memory.
+ALIASES = frozenset(
+    {'Identity', 'Reshape', 'Squeeze', 'ExpandDims', 'StopGradient', 'PreventGradient', 'EnsureShape', 'CheckNumerics'}
+)
+
+
+def num_bytes(tensor: tf.Tensor) -> int:
+    """Bytes of a tensor of static shape; 0 for resources, strings and the like.
+
+    Raises ValueError if the shape is not known.
+    """
+    if tensor.dtype in (tf.resource, tf.variant, tf.string) or _is_reserve_space(tensor):
+        return 0
+    count = tensor.shape.num_elements()
+    if count is None:
+        raise ValueError(f'{tensor.name}: the shape {tensor.shape} is not fixed')
+    return count * tensor.dtype.size
+
+
+def _is_reserve_space(tensor: tf.Tensor) -> bool:
+    """Statistics that batch norm hands to its own gradient; the third has no static shape, all are vectors."""
+    return tensor.op.type.startswith('FusedBatchNorm') and tensor.value_index > 2
+
+
+def flops(op: tf.Operation) -> float:
+    """Multiplications and additions, counted apart, of convolutions and matrix products; 0 for the rest."""
+    if op.type == 'Conv2D':
+        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:3])
+    if op.type == 'DepthwiseConv2dNative':
+        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:2])
+    if op.type == 'Conv2DBackpropInput':
+        return 2.0 * math.prod(op.inputs[2].shape) * math.prod([*op.inputs[1].shape[:2], op.inputs[1].shape[2]])
+    if op.type in ('MatMul', 'BatchMatMulV2'):
+        inner = op.inputs[0].shape[-2 if op.node_def.attr['transpose_a'].b else -1]
+        return 2.0 * math.prod(op.outputs[0].shape) * inner
+    return 0.0
+
+
+def work(op: tf.Operation) -> float:
+    """Cost of running `op`, in FLOPs: its arithmetic, and its memory traffic at FLOPS_PER_BYTE."""
+    if op.type in ALIASES:
+        return 0.0
+    moved = sum(num_bytes(t) for t in [*op.inputs, *op.outputs] if t.shape.is_fully_defined())
+    return flops(op) + FLOPS_PER_BYTE * moved * _PASSES.get(op.type, 1.0)

@@ -33,9 +33,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--input_shape',
         type=shapes.parse_input_shape,
-        default=(None, None, None),
+        default=shapes.WrittenShape(),
         metavar='SHAPE',
-        help='height,width,3 or batch,height,width,3; None (or -1) for what stays free (default: all free)',
+        help='height,width,3 or batch,height,width,3 (or other input_channels); None or -1 for what stays free '
+        '(default: all free)',
     )
     parser.add_argument(
         '--pad_to_shape',
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from builders import config_loader
 
     config = config_loader.load(args.config_path, args.overrides, 'export')
+    input_shape = args.input_shape.for_channels(config_loader.input_channels(config))
 
     with command_line.quiet_start():
         from engine import export_lib
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config,
         checkpoint=args.trained_checkpoint,
         output_dir=args.output_dir,
-        input_shape=args.input_shape,
+        input_shape=input_shape,
         pad_to_shape=args.pad_to_shape,
         output_colours=args.output_colours,
         output_probabilities=args.output_probabilities,

@@ -64,6 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--input_shape',
         type=shapes.parse_input_shape,
+        default=shapes.WrittenShape(),
         metavar='SHAPE',
         help='height,width,3: refuse images of another size (default: any size)',
     )
@@ -81,11 +82,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    config = None
+    config, input_shape = None, args.input_shape.sides
     if args.config_path:
         from builders import config_loader
 
         config = config_loader.load(args.config_path, args.overrides, 'predict')
+        input_shape = args.input_shape.for_channels(config_loader.input_channels(config))
     looks = views.Views.from_flags(args, config.eval_config.inference if config else None)
     looks.check_padding(args.pad_to_shape)
 
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictor = predict_lib.from_checkpoint(
             config,
             args.trained_checkpoint,
-            input_shape=args.input_shape or (None, None, None),
+            input_shape=input_shape,
             pad_to_shape=args.pad_to_shape,
             views=looks,
         )
@@ -123,7 +125,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError('give either --trained_checkpoint with its --config_path, or --exported')
     if args.trained_checkpoint and not args.config_path:
         raise UsageError('--trained_checkpoint needs the --config_path of its model')
-    if args.exported and (args.input_shape or args.pad_to_shape):
+    if args.exported and (args.input_shape != shapes.WrittenShape() or args.pad_to_shape):
         raise UsageError('--input_shape and --pad_to_shape are fixed in an export; give them to export.py')
     if args.overrides and not args.config_path:
         raise UsageError('--set changes a config: give --config_path')

@@ -3,35 +3,44 @@
 Prints one JSON object; `--output docs/model_zoo.md` also writes the page. Nothing is trained or restored: parameters
 are counted, and operations read from the traced inference graph, image in, class ids out.
 
-    python -m benchmarks.model_zoo --output docs/model_zoo.md            # a minute or two
-    python -m benchmarks.model_zoo --output docs/model_zoo.md --latency  # and the time of one image, on a calm machine
+Each case runs in a process of its own, and its result is kept: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import hashlib
 import json
-import math
 import os
-import statistics
+import resource
+import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import tensorflow as tf
-from google.protobuf import text_format
-
-from builders import model_builder, pairs
+from builders import pairs
 from builders.names import FEATURE_EXTRACTORS
-from core.servable import Servable, inference_variables
-from protos import model_pb2
+from core import command_line
+from core.errors import UsageError, UserError
 
+_ROOT = Path(__file__).resolve().parent.parent
+_EXAMPLES = """\
+  the page, some minutes:
+    python -m benchmarks.model_zoo --output docs/model_zoo.md
+  and the time of one image, on a calm machine; about half an hour on two cores:
+    python -m benchmarks.model_zoo --output docs/model_zoo.md --latency
+  some rows of it:
+    python -m benchmarks.model_zoo --only icnet --latency
+  all measured anew:
+    python -m benchmarks.model_zoo --latency --work_dir runs/model_zoo_2
+"""
 _ARCHITECTURES = ('pspnet', 'icnet', 'fcn')
 _POOLING = {'pspnet': 'pooling_factors: [1, 2, 3, 6]', 'icnet': 'pooling_factors: [1, 2, 3, 4]', 'fcn': ''}
 # Height, width and classes of the paper's main experiment: Cityscapes whole images, PASCAL VOC's largest.
 _SETTING = {'pspnet': (1025, 2049, 19), 'icnet': (1025, 2049, 19), 'fcn': (500, 500, 21)}
-_BYTES = 4  # float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +82,10 @@ architecture's paper: {settings}.
 - **Activations** are the float32 outputs of those operations, of normalisations, poolings, concatenations and
   resizings, all held at once: an upper bound for inference, and about what training holds per image.
 {latency}"""
+_LATENCY = """\
+- **Latency** is the median of {images} images, one at a time, on {threads} CPU threads: TensorFlow, float32, the
+  traced graph as it is. **Peak** is the most memory that the process of a row held, TensorFlow's own included.
+"""
 _TAIL = """
 ## Why figures differ from published ones
 
@@ -87,20 +100,77 @@ _TAIL = """
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--output', help='markdown file to write')
+def make_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+    parser.add_argument('--output', metavar='FILE', help='markdown page to write')
     parser.add_argument('--latency', action='store_true', help='also time one image; needs a calm machine')
-    parser.add_argument('--only', default='', help='cases whose name contains this text')
-    flags = parser.parse_args()
-    rows = []
-    for case in cases():
-        if flags.only in case.name:
-            rows.append(measure(case, latency=flags.latency))
-            print(f'{case.name}: {rows[-1]["million_parameters"]} M', file=sys.stderr)
+    parser.add_argument('--only', default='', metavar='TEXT', help='cases whose name contains this')
+    parser.add_argument(
+        '--threads', type=int, default=2, metavar='N', help='of --latency, whatever the machine has (default: 2)'
+    )
+    parser.add_argument(
+        '--images', type=int, default=5, metavar='N', help='timed per case; the median counts (default: 5)'
+    )
+    parser.add_argument(
+        '--work_dir',
+        default='runs/model_zoo',
+        metavar='DIR',
+        help='a result for each finished case, which is not measured again (default: runs/model_zoo)',
+    )
+    parser.add_argument('--worker', metavar='CASE', help=argparse.SUPPRESS)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = make_parser().parse_args(arguments)
+    for name in ('threads', 'images'):
+        if getattr(flags, name) < 1:
+            raise UsageError(f'--{name}: got {getattr(flags, name)}, choose 1 or more')
+    if flags.worker:
+        print(json.dumps(measure(flags.worker, flags)))
+        return 0
+    chosen = [case for case in cases() if flags.only in case.name]
+    if not chosen:
+        raise UsageError(f'--only: no case has {flags.only!r} in its name; there are {[c.name for c in cases()]}')
+    rows = [_finished(case, flags) for case in chosen]
     if flags.output:
         _write(Path(flags.output), page(rows))
-    print(json.dumps({'benchmark': 'model_zoo', 'cpus': os.cpu_count(), 'models': rows}))
+    print(json.dumps({'benchmark': 'model_zoo', 'models': rows}))
+    return 0
+
+
+def _finished(case: Case, flags: argparse.Namespace) -> dict[str, Any]:
+    """The row of one case: read, or measured in a process of its own, whose memory is free again afterwards."""
+    timing = f'-{flags.threads}-threads-{flags.images}-images' if flags.latency else ''
+    path = Path(flags.work_dir) / f'{case.name.replace(" ", "-")}{timing}.json'
+    source = _source_digest()
+    if path.exists():
+        row = json.loads(path.read_text(encoding='utf-8'))
+        if row['source'] == source:
+            return row
+    command = [sys.executable, '-m', 'benchmarks.model_zoo', '--worker', case.name]
+    command += ['--threads', str(flags.threads), '--images', str(flags.images)]
+    done = subprocess.run(command + ['--latency'] * flags.latency, cwd=_ROOT, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ['out of memory?'])[-1]
+        raise UserError(f'{case.name}: failed with exit code {done.returncode}: {reason}; the same command goes on')
+    row = {**json.loads(done.stdout.splitlines()[-1]), 'source': source}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps(row) + '\n')
+    timed = f', {row["latency_ms"]} ms, at most {row["peak_mib"]} MiB' if flags.latency else ''
+    print(f'{case.name}: {row["million_parameters"]} M, {row["gflops"]} GFLOPs{timed}', file=sys.stderr, flush=True)
+    return row
+
+
+@functools.cache
+def _source_digest() -> str:
+    """Of all that decides what is measured: a result of other code is not kept."""
+    folders = ('benchmarks', 'builders', 'core', 'feature_extractors', 'meta_architectures', 'protos', 'third_party')
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in (_ROOT / folder).rglob('*.py')):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def cases() -> list[Case]:
@@ -120,87 +190,60 @@ def cases() -> list[Case]:
     return found
 
 
-def measure(case: Case, *, latency: bool = False) -> dict:
-    """Figures of one case; with `latency` the median time of one image in milliseconds."""
+def measure(name: str, flags: argparse.Namespace) -> dict[str, Any]:
+    """Figures of the case of this name; with `flags.latency` also its time and the memory of the whole process."""
+    from google.protobuf import text_format
+
+    (case,) = (case for case in cases() if case.name == name)
+    with command_line.quiet_start():
+        import tensorflow as tf
+
+        from benchmarks.zoo import graph
+        from protos import model_pb2
+
+        if flags.latency:
+            tf.config.threading.set_intra_op_parallelism_threads(flags.threads)
+            tf.config.threading.set_inter_op_parallelism_threads(flags.threads)
     height, width, num_classes = _SETTING[case.architecture]
     text = f"""{case.architecture} {{
       num_classes: {num_classes} filter_scale: {case.filter_scale} {_POOLING[case.architecture]} {case.extra}
       feature_extractor {{ type: '{case.extractor}' }}
     }}"""
-    model = model_builder.build(text_format.Parse(text, model_pb2.FastSegmentationModel()))
-    model.build()
-    concrete = Servable(model=model, num_classes=num_classes).trace((1, height, width))
-    trainable = {variable.ref() for variable in model.trainable_variables}
-    read = inference_variables(concrete, model.variables_by_name()).values()
-    operations = concrete.graph.get_operations()
+    config = text_format.Parse(text, model_pb2.FastSegmentationModel())
+    concrete, figures = graph.trace(config, height=height, width=width)
     published = _PUBLISHED.get(case.name, (None, None, ''))
-    return {
+    row = {
         'model': case.name,
         'height': height,
         'width': width,
-        'million_parameters': round(sum(math.prod(v.shape) for v in read if v.ref() in trainable) / 1e6, 2),
-        'gflops': round(sum(map(operation_flops, operations)) / 1e9, 1),
-        'activation_mib': round(sum(map(activation_bytes, operations)) / 2**20),
-        'latency_ms': _latency(concrete, height, width) if latency else None,
+        **figures,
+        'latency_ms': None,
         'published_million_parameters': published[0],
         'published_gflops': published[1],
         'published_by': published[2],
     }
-
-
-def operation_flops(operation: tf.Operation) -> int:
-    """Multiplications and additions of one operation; 0 for all that are not products of tensors."""
-    kind = operation.type
-    if kind == 'Conv2D':
-        height, width, inputs, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.outputs[0].shape) * height * width * inputs
-    if kind == 'DepthwiseConv2dNative':
-        height, width, _, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.outputs[0].shape) * height * width
-    if kind == 'Conv2DBackpropInput':  # a transposed convolution: each input pixel spreads over the kernel
-        height, width, outputs, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.inputs[2].shape) * height * width * outputs
-    if kind == 'MatMul':
-        rows = operation.inputs[0].shape[0 if operation.get_attr('transpose_a') else 1]
-        return 2 * math.prod(operation.outputs[0].shape) * rows
-    return 0
-
-
-_ACTIVATIONS = {
-    *('Conv2D', 'DepthwiseConv2dNative', 'Conv2DBackpropInput', 'MatMul', 'FusedBatchNormV3'),
-    *('MaxPool', 'AvgPool', 'ResizeBilinear', 'ConcatV2', 'AddN'),
-}
-
-
-def activation_bytes(operation: tf.Operation) -> int:
-    """Bytes of its first output, where the operation makes a new feature map."""
-    return _BYTES * math.prod(operation.outputs[0].shape) if operation.type in _ACTIVATIONS else 0
-
-
-def _latency(concrete, height: int, width: int) -> float:
-    image = tf.zeros([1, height, width, 3], tf.uint8)
-    seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
-        concrete(image)['predictions'].numpy()
-        seconds.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(seconds[1:]), 1)
+    if flags.latency:
+        row['latency_ms'] = graph.latency(concrete, height=height, width=width, num_images=flags.images)
+        row |= {'threads': flags.threads, 'images': flags.images}
+        row['peak_mib'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return row
 
 
 def page(rows: list[dict]) -> str:
     """The markdown page of these rows."""
     settings = ', '.join(f'{name} {h}x{w}, {c} classes' for name, (h, w, c) in _SETTING.items())
-    timed = any(row['latency_ms'] for row in rows)
-    said = f'- **Latency** is the median of five images on {os.cpu_count()} CPU cores.\n' if timed else ''
+    timed = all(row['latency_ms'] for row in rows)
+    said = _LATENCY.format(**rows[0]) if timed else ''
     head = ['model', 'M parameters', 'published', 'GFLOPs', 'published', 'activations, MiB', 'published by']
     lines = [_HEAD.format(settings=settings, latency=said).rstrip(), '']
-    lines += [_line([*head, *(['latency, ms'] if timed else [])]), _line(['---'] * (len(head) + timed))]
+    head += ['latency, ms', 'peak, MiB'] if timed else []
+    lines += [_line(head), _line(['---'] * len(head))]
     for row in rows:
         cells = [
             *(row['model'], f'{row["million_parameters"]:.2f}', row['published_million_parameters'] or ''),
             *(f'{row["gflops"]:.1f}', row['published_gflops'] or '', row['activation_mib'], row['published_by']),
         ]
-        lines.append(_line([*cells, *([row['latency_ms'] or ''] if timed else [])]))
+        lines.append(_line([*cells, *([row['latency_ms'], row['peak_mib']] if timed else [])]))
     return '\n'.join(lines) + '\n' + _TAIL
 
 
@@ -215,4 +258,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

@@ -25,6 +25,8 @@ _NEEDED_BLOCKS = {
 }
 # Steps after which every image has one size.
 _FIXING_STEPS = ('random_image_crop', 'resize_image', 'set_fixed_image_size')
+_COLOUR_STEPS = ('random_saturation', 'random_hue')
+_SIZED_STEPS = ('random_image_crop', 'set_fixed_image_size')
 _PLACEHOLDER = 'MODIFY_THIS_FIELD'
 
 
@@ -42,6 +44,7 @@ def pipeline_problems(config: PipelineConfig, purpose: str | None) -> list[str]:
         *_class_problems(config, purpose),
         *_network_problems(config),
         *_evaluation_problems(config.eval_config),
+        *_channel_problems(config, purpose),
         *(_training_problems(config.train_config) if config.HasField('train_config') else ()),
         *_evaluation_in_training_problems(config),
     ]
@@ -134,12 +137,6 @@ def _network_problems(config: PipelineConfig) -> Iterator[str]:
     if kind is None:
         return
     model, path = getattr(config.model, kind), f'model.{kind}'
-    extractor = model.feature_extractor
-    if len(extractor.channel_mean) not in (0, 3):
-        yield (
-            f'{path}.feature_extractor.channel_mean: got {len(extractor.channel_mean)} numbers; write three, for red, '
-            'green and blue, or none'
-        )
     if model.hyperparams.HasField('batch_norm') and model.hyperparams.HasField('group_norm'):
         yield f'{path}.hyperparams: batch_norm and group_norm are both set; keep one'
     yield from pairs.problems(kind, model, path)
@@ -156,6 +153,35 @@ def _evaluation_problems(evaluation: EvalConfig) -> Iterator[str]:
             'eval_config.inference.sliding_window: set together with eval_input_type.padded_eval_input, which would '
             'pad every window; keep one'
         )
+
+
+def _channel_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str]:
+    """The number of input channels against means, augmentations, and what files can hold."""
+    kind = config.model.WhichOneof('model')
+    if kind is None:
+        return
+    extractor = getattr(config.model, kind).feature_extractor
+    channels, place = extractor.input_channels, f'model.{kind}.feature_extractor'
+    if len(extractor.channel_mean) not in (0, channels):
+        yield (
+            f'{place}.channel_mean: got {len(extractor.channel_mean)} numbers for {channels} input_channels; write '
+            'one for each, red, green and blue first, or none'
+        )
+    reads = purpose == 'predict' or config.HasField('train_input_reader') or config.HasField('eval_input_reader')
+    if reads and channels not in tables.CHANNELS_OF_FILES.values and channels > 0:
+        yield (
+            f'{place}.input_channels: got {channels}, but records and pictures hold {tables.CHANNELS_OF_FILES.text}; '
+            'more need a tf.data pipeline of your own, and a config without the readers (docs/datasets.md)'
+        )
+    for i, step in enumerate(config.train_config.preprocessor_step):
+        name = step.WhichOneof('preprocessing_step')
+        where = f'train_config.preprocessor_step[{i}].{name}'
+        if name in _COLOUR_STEPS and channels != 3:
+            yield f'{where}: needs red, green and blue, but {place}.input_channels is {channels}; remove the step'
+        if name in _SIZED_STEPS and getattr(step, name).HasField('images_channel_dim'):
+            said = getattr(step, name).images_channel_dim
+            if said != channels:
+                yield f'{where}.images_channel_dim: got {said}; images have {channels} channels, remove the field'
 
 
 def _training_problems(train: TrainConfig) -> Iterator[str]:

@@ -40,6 +40,11 @@ def load(path: str, overrides: Sequence[str] = (), purpose: str | None = None) -
     return config
 
 
+def input_channels(config: PipelineConfig) -> int:
+    """Channels of an image, whichever the architecture."""
+    return getattr(config.model, config.model.WhichOneof('model') or 'pspnet').feature_extractor.input_channels
+
+
 def load_compression(path: str, overrides: Sequence[str] = ()) -> CommpressionConfig:
     """The compression config (.prune_config) in the file `path`, checked; raises as `load` does."""
     config = _read(path, CommpressionConfig(), overrides)

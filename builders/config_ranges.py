@@ -68,6 +68,7 @@ SHARE = Range('0..1', low=0, high=1)
 BELOW_ONE = Range('from 0 to below 1', low=0, high=1, below_high=True)
 CLASSES = Range('1..254', low=1, high=254)
 STRIDE = Values('8, 16 or 32', (8, 16, 32))
+CHANNELS_OF_FILES = Values('1, 3 or 4 channels', (1, 3, 4))
 BYTE = Range('0..255', low=0, high=255)
 RESAMPLES = Either('0 or 100..100000', value=0, range=Range('100..100000', low=100, high=100_000))
 
@@ -92,7 +93,12 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
         'dropout_keep_prob': FRACTION,
         'input_scale': SCALE,
     },
-    'PSPNetICNetFeatureExtractor': {'output_stride': STRIDE, 'channel_mean': FINITE, 'channel_scale': POSITIVE},
+    'PSPNetICNetFeatureExtractor': {
+        'output_stride': STRIDE,
+        'channel_mean': FINITE,
+        'channel_scale': POSITIVE,
+        'input_channels': COUNT,
+    },
     'Loss': {'ignore_label': BYTE},
     'SoftmaxClassificationLoss': {'class_weight': NOT_NEGATIVE, 'label_smoothing': BELOW_ONE},
     'L1Regularizer': {'weight': NOT_NEGATIVE},
@@ -196,13 +202,7 @@ ORDERED: dict[str, tuple[str, str]] = {
 
 # Fields that hold one value only, and why.
 FIXED: dict[str, dict[str, tuple[int, str]]] = {
-    'RandomCropImage': {
-        'images_channel_dim': (3, 'images have 3 channels'),
-        'labels_channel_dim': (1, 'labels have 1 channel'),
-    },
-    'SetFixedImageSize': {
-        'images_channel_dim': (3, 'images have 3 channels'),
-        'labels_channel_dim': (1, 'labels have 1 channel'),
-    },
+    'RandomCropImage': {'labels_channel_dim': (1, 'labels have 1 channel')},
+    'SetFixedImageSize': {'labels_channel_dim': (1, 'labels have 1 channel')},
     'TrainConfig': {'quantize_with_delay': (0, 'training with simulated quantisation is not offered')},
 }

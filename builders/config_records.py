@@ -80,7 +80,7 @@ def _check_reader(
     if problems:
         report.problems += [f'{place}: {problem}' for problem in problems]
         return
-    found = _read(files, sample, progress)
+    found = _read(files, _model(config).feature_extractor.input_channels, sample, progress)
     report.problems += [f'{place}: {line}' for line in _first(found.damaged)]
     report.problems += [f'{place}: {line}' for line in _wrong_ids(config, name, found)]
     if not found.num_examples:
@@ -122,9 +122,9 @@ def _missing_shards(files: list[str]) -> list[str]:
     return problems
 
 
-def _read(files: list[str], sample: int | None, progress: Callable[[int], object]) -> _Found:
+def _read(files: list[str], channels: int, sample: int | None, progress: Callable[[int], object]) -> _Found:
     found = _Found()
-    inspect = functools.partial(_inspect, _decoder())
+    inspect = functools.partial(_inspect, _decoder(channels))
     per_file = None if sample is None else -(-sample // len(files))
     with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
         for path in files:
@@ -158,14 +158,15 @@ def _chunks(path: str, found: _Found) -> Iterator[list[bytes]]:
 
 
 @functools.cache
-def _decoder() -> Callable[..., Any]:
+def _decoder(channels: int) -> Callable[..., Any]:
     """`tf_example.decode_checked` as one compiled function: threads share it, and its errors read as in training."""
     import tensorflow as tf
 
     from inputs import tf_example
 
     signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(tf_example.decode_checked, input_signature=signature, autograph=False)
+    decode = functools.partial(tf_example.decode_checked, channels=channels)
+    return tf.function(decode, input_signature=signature, autograph=False)
 
 
 def _inspect(decode: Callable[..., Any], record: bytes) -> tuple[str, tuple[int, int], np.ndarray] | str:

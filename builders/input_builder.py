@@ -92,7 +92,7 @@ def build_train(
       seed: instead of train_config.random_seed.
       first_step: where a resumed run goes on: the batches of earlier steps are passed over.
 
-    Yields {`image`: float32 [B, H, W, 3] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+    Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
     """
     train, reader = config.train_config, config.train_input_reader
     model = _model(config)
@@ -110,6 +110,7 @@ def build_train(
         num_readers=reader.num_readers,
         num_parallel_calls=_parallel_calls(reader),
         first_example=first_step * batch_size,
+        channels=model.feature_extractor.input_channels,
     )
 
 
@@ -120,6 +121,7 @@ def build_eval(config: pipeline_pb2.PipelineConfig) -> tf.data.Dataset:
         reader.tf_record_input_reader.input_path,
         num_classes=_model(config).num_classes,
         ignore_label=config.eval_config.ignore_label,
+        channels=_model(config).feature_extractor.input_channels,
         num_parallel_calls=_parallel_calls(reader),
     )
 
@@ -156,7 +158,7 @@ def num_classes(config: pipeline_pb2.PipelineConfig) -> int:
 
 
 def _model(config: pipeline_pb2.PipelineConfig) -> Any:
-    """The message of the architecture: each has `num_classes` and `loss`."""
+    """The message of the architecture: each has `num_classes`, `feature_extractor` and `loss`."""
     return getattr(config.model, config.model.WhichOneof('model'))
 
 

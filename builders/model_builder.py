@@ -80,6 +80,7 @@ def build_extractor(
         filter_scale=filter_scale,
         output_stride=pairs.output_stride(architecture, config),
         halve_at_stride=halve_at_stride,
+        input_channels=config.input_channels,
         channel_means=tuple(config.channel_mean),
         channel_scale=config.channel_scale if config.HasField('channel_scale') else None,
     )

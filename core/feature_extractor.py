@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import statistics
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -21,7 +22,8 @@ class FeatureExtractor(abc.ABC):
 
     Attributes:
       scope: name of the outermost variable scope, as in slim's checkpoints (`resnet_v1_50`).
-      channel_means, channel_scale: `preprocess` computes (image - means) / scale, RGB in 0..255.
+      channel_means, channel_scale: `preprocess` computes (image - means) / scale, channels in 0..255.
+      input_channels: of the image; 3 is RGB.
     """
 
     scope: str
@@ -34,6 +36,7 @@ class FeatureExtractor(abc.ABC):
         filter_scale: float = 1.0,
         output_stride: int = 8,
         halve_at_stride: int | None = None,
+        input_channels: int = 3,
         channel_means: Sequence[float] = (),
         channel_scale: float | None = None,
     ):
@@ -43,7 +46,10 @@ class FeatureExtractor(abc.ABC):
           output_stride: 8, 16 or 32; strides beyond it become dilation (Chen et al., arXiv:1606.00915, section 3.1).
           halve_at_stride: halve height and width behind the stage that first ends at this stride, as ICNet's
             half-resolution branch does behind stride 8 (arXiv:1704.08545, section 3.2); None never.
-          channel_means, channel_scale: instead of the family's own; for weights trained with other preprocessing.
+          input_channels: of the image, 1 or more.
+          channel_means, channel_scale: instead of the family's own; for weights trained with other preprocessing, or
+            for channels that are no colours. The family's own means are three; an image of another number of channels
+            has their mean in each.
         """
         if not 0.0 < filter_scale <= 1.0:
             raise ValueError(f'filter_scale must be in (0, 1], got {filter_scale}')
@@ -51,15 +57,20 @@ class FeatureExtractor(abc.ABC):
             raise ValueError(f'output_stride must be 8, 16 or 32, got {output_stride}')
         if halve_at_stride not in (None, 8, 16) or (halve_at_stride or 0) > output_stride:
             raise ValueError(f'halve_at_stride must be 8 or 16 and at most output_stride, got {halve_at_stride}')
-        if channel_means and len(channel_means) != 3:
-            raise ValueError(f'channel_means must be three numbers, got {list(channel_means)}')
+        if input_channels < 1:
+            raise ValueError(f'input_channels must be 1 or more, got {input_channels}')
+        if channel_means and len(channel_means) != input_channels:
+            raise ValueError(f'channel_means must be {input_channels} numbers, got {list(channel_means)}')
         if channel_scale is not None and channel_scale <= 0:
             raise ValueError(f'channel_scale must be above 0, got {channel_scale}')
         self.filter_scale = filter_scale
         self.output_stride = output_stride
         self.halve_at_stride = halve_at_stride
+        self.input_channels = input_channels
         if channel_means:
             self.channel_means = tuple(channel_means)
+        elif input_channels != len(self.channel_means):
+            self.channel_means = (statistics.mean(self.channel_means),) * input_channels
         if channel_scale is not None:
             self.channel_scale = channel_scale
 
@@ -81,7 +92,7 @@ class FeatureExtractor(abc.ABC):
         return names[-1]
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
-        """uint8 or float [B, H, W, 3] in 0..255 -> float32, mean and scale removed."""
+        """uint8 or float [B, H, W, input_channels] in 0..255 -> float32, mean and scale removed."""
         centred = tf.cast(images, tf.float32) - tf.constant(self.channel_means, tf.float32)
         return centred if self.channel_scale == 1.0 else centred / self.channel_scale
 
@@ -92,7 +103,7 @@ class FeatureExtractor(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, images: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Preprocessed [B, H, W, 3] -> {'c3', 'c4', 'c5', ...}, within the caller's `layer_scope`."""
+        """Preprocessed [B, H, W, input_channels] -> {'c3', 'c4', 'c5', ...}, within the caller's `layer_scope`."""
 
 
 class StrideBudget:

@@ -79,6 +79,11 @@ class SegmentationModel(tf.Module, abc.ABC):
         return BACKBONE_SCOPE
 
     @property
+    def input_channels(self) -> int:
+        """Channels of an image."""
+        return self.feature_extractor.input_channels
+
+    @property
     @abc.abstractmethod
     def loss_terms(self) -> Sequence[LossTerm]:
         """The losses of a training step, the main one first."""
@@ -93,7 +98,7 @@ class SegmentationModel(tf.Module, abc.ABC):
             return
         with tf.__internal__.FuncGraph('build').as_default():
             # 97 leaves every stage at least 2 pixels; the size of the image does not reach any variable.
-            self.predict(tf.zeros([1, 97, 97, 3]), is_training=True)
+            self.predict(tf.zeros([1, 97, 97, self.input_channels]), is_training=True)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -102,11 +107,11 @@ class SegmentationModel(tf.Module, abc.ABC):
             yield
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
-        """uint8 or float [B, H, W, 3] in 0..255, RGB -> float32 in the backbone's range."""
+        """uint8 or float [B, H, W, input_channels] in 0..255, RGB first -> float32 in the backbone's range."""
         return self.feature_extractor.preprocess(images)
 
     def predict(self, images: tf.Tensor, is_training: bool) -> dict[str, tf.Tensor]:
-        """Preprocessed images [B, H, W, 3] -> {'logits': [B, h, w, C], auxiliary heads when training}.
+        """Preprocessed images [B, H, W, input_channels] -> {'logits': [B, h, w, C], auxiliary heads when training}.
 
         In inference h, w = H, W. In training they are the architecture's own stride, which is what the losses score.
         """

@@ -20,6 +20,9 @@ InputShape = tuple[int | None, int | None, int | None]
 class Model(Protocol):
     """The part of `core.model.SegmentationModel` that serving needs."""
 
+    @property
+    def input_channels(self) -> int: ...
+
     def preprocess(self, images: tf.Tensor) -> tf.Tensor: ...
 
     def predict(self, images: tf.Tensor, is_training: bool) -> dict[str, tf.Tensor]: ...
@@ -57,7 +60,7 @@ class Servable:
         self.with_probabilities = with_probabilities
 
     def predictions(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The model's inference outputs for images [N, H, W, 3] in 0..255; logits float32 [N, H, W, C]."""
+        """The model's inference outputs for images [N, H, W, channels] in 0..255; logits float32 [N, H, W, C]."""
         inputs = self.model.preprocess(images)
         outputs = dict(self.model.predict(self._pad(inputs), is_training=False))
         logits = outputs[fields.LOGITS][:, : _size(inputs, 1), : _size(inputs, 2)]
@@ -84,12 +87,12 @@ class Servable:
         return outputs
 
     def trace(self, input_shape: InputShape = (None, None, None)) -> Any:
-        """The concrete function that exporters write: one argument `inputs`, uint8 [*input_shape, 3].
+        """The concrete function that exporters write: one argument `inputs`, uint8 [*input_shape, channels].
 
         Args:
           input_shape: (batch, height, width), None where free.
         """
-        signature = tf.TensorSpec([*input_shape, 3], tf.uint8, name=INPUTS)
+        signature = tf.TensorSpec([*input_shape, self.model.input_channels], tf.uint8, name=INPUTS)
         concrete = tf.function(self.__call__, input_signature=[signature], autograph=False).get_concrete_function()
         concrete.servable = self  # a function holds its variables weakly
         return concrete

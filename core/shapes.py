@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+
+from core.errors import UsageError
 
 InputShape = tuple[int | None, int | None, int | None]
 _FREE = ('none', '-1', '?')
 
 
-def parse_input_shape(text: str) -> InputShape:
-    """`height,width,3` or `batch,height,width,3` -> (batch, height, width), None for what is free.
+@dataclass(frozen=True)
+class WrittenShape:
+    """What `--input_shape` says: (batch, height, width), None for what is free, and the channels."""
+
+    sides: InputShape = (None, None, None)
+    channels: int | None = None
+
+    def for_channels(self, channels: int) -> InputShape:
+        """`sides`; UsageError if the model's images have another number of channels than was written."""
+        if self.channels not in (None, channels):
+            raise UsageError(
+                f'--input_shape: ends with {self.channels} channels, but the config has input_channels: {channels}; '
+                f'write height,width,{channels}'
+            )
+        return self.sides
+
+
+def parse_input_shape(text: str) -> WrittenShape:
+    """`height,width,channels` or `batch,height,width,channels`.
 
     A free side is written None, -1 or ?. The three-number form leaves the batch free.
     """
     parts = _split(text)
-    if len(parts) not in (3, 4) or parts[-1] != '3':
+    if len(parts) not in (3, 4) or parts[-1].lower() in _FREE:
         raise argparse.ArgumentTypeError(
             f'got {text!r}, expected height,width,3 or batch,height,width,3, for example 1024,2048,3 or None,None,3'
         )
     sides = [None if part.lower() in _FREE else _positive(part, text) for part in parts[:-1]]
     batch, height, width = sides if len(sides) == 3 else (None, *sides)
-    return batch, height, width
+    return WrittenShape((batch, height, width), _positive(parts[-1], text))
 
 
 def parse_size(text: str) -> tuple[int, int]:

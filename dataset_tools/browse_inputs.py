@@ -27,10 +27,10 @@ _PAIRS_PER_ROW = 2
 
 
 def draw(examples: Sequence[tuple[np.ndarray, np.ndarray]], *, names: Sequence[str], colors: Sequence[Any]):
-    """A Pillow picture of pairs (image float32 [H, W, 3] in 0..255, label int [H, W]), two pairs in a row."""
+    """A Pillow picture of pairs (image float32 [H, W, channels] in 0..255, label int [H, W]), two pairs in a row."""
     cells = []
     for image, label in examples:
-        shown = np.rint(image).clip(0, 255).astype(np.uint8)
+        shown = pictures.as_rgb(np.rint(image).clip(0, 255).astype(np.uint8))
         cells.append([shown, pictures.colorize(label, colors), pictures.overlay(shown, label, colors)])
     rows = [list(chain.from_iterable(cells[i : i + _PAIRS_PER_ROW])) for i in range(0, len(cells), _PAIRS_PER_ROW)]
     titles = _TITLES * min(_PAIRS_PER_ROW, len(cells))

@@ -129,7 +129,8 @@ def _read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
                 return content, _KEPT_FORMATS[picture.format], size
             if picture.mode.startswith(('I', 'F')):
                 raise BadPair(f'{path}: 8 bits a channel are needed, this picture is {picture.mode}')
-            return _png(picture.convert('RGB')), 'png', size
+            kept = picture if picture.mode in _KEPT_MODES else picture.convert('RGB')
+            return _png(kept), 'png', size
     except UnidentifiedImageError as error:
         raise BadPair(f'{path}: cannot be decoded as an image: not a picture, or of an unknown format') from error
     except _UNDECODABLE as error:

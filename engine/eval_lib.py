@@ -29,7 +29,7 @@ from metrics import segmentation
 from metrics.accumulator import Accumulator
 from metrics.scores import Classes
 from reports.page.picture_files import PictureFiles, report_dir
-from reports.pictures import Picture
+from reports.pictures import Picture, as_rgb
 
 NUM_PICTURES = 8
 
@@ -83,7 +83,10 @@ class Evaluator:
         self._views = Views.from_config(config.eval_config.inference)
         self._score_whole = tf.function(
             self._score_whole_image,
-            input_signature=[tf.TensorSpec([1, None, None, 3]), tf.TensorSpec([1, None, None], tf.int32)],
+            input_signature=[
+                tf.TensorSpec([1, None, None, self._model.input_channels]),
+                tf.TensorSpec([1, None, None], tf.int32),
+            ],
             autograph=False,
         ).get_concrete_function()
         self._class_scores = inference.trace_scores(self._servable)[1]
@@ -332,7 +335,7 @@ def _count(
 
 def _picture(image: tf.Tensor, label: np.ndarray, prediction: np.ndarray) -> Picture:
     pixels = image.numpy().round().clip(0, 255).astype(np.uint8)
-    return Picture(image=pixels, label=label, prediction=prediction)
+    return Picture(image=as_rgb(pixels), label=label, prediction=prediction)
 
 
 def _line(record: dict[str, Any], total: np.ndarray) -> str:

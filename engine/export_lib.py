@@ -118,7 +118,8 @@ def verify(concrete: Any, folder: str, *, input_shape: InputShape) -> dict[str, 
       UserError: a share is below `REQUIRED_AGREEMENT`.
     """
     batch, height, width = (own or free for own, free in zip(input_shape, (1, *_TEST_SIDES), strict=True))
-    images = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
+    channels = concrete.servable.model.input_channels
+    images = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), np.uint8)
     expected = concrete(tf.constant(images))[PREDICTIONS].numpy()
     graph_path = os.path.join(folder, frozen_graph.FILENAME)
     forms: dict[str, Run] = {

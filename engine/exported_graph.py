@@ -13,7 +13,16 @@ from core.errors import DataError, UsageError
 from core.servable import INPUTS, PREDICTIONS
 from exporters import frozen_graph, saved_model
 
-Answer = Callable[[np.ndarray], np.ndarray]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Call it with a picture [H, W, input_channels] in 0..255; it answers [H, W, K]."""
+
+    run: Callable[[np.ndarray], np.ndarray]
+    input_channels: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.run(image)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +44,7 @@ class ExportedGraph:
         return (frozen_graph if self.is_frozen else saved_model).has_output(self.path, name)
 
     def load(self, output: str) -> Answer:
-        """The function from a picture [H, W, 3] in 0..255 to its `output` [H, W, K].
+        """The function from a picture in 0..255 to its `output` [H, W, K].
 
         Pixels that are not whole numbers are rounded: the graph takes uint8. The function raises DataError for a size
         that the graph does not take, and for an answer that has not one value, or row of values, for each pixel.
@@ -58,7 +67,7 @@ class ExportedGraph:
                 raise DataError(f'the exported graph answers {list(values.shape)}, not one class id for each pixel')
             return values[0]
 
-        return answer
+        return Answer(run=answer, input_channels=run.input_channels)
 
 
 def find(path: str) -> ExportedGraph:

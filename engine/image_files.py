@@ -1,4 +1,4 @@
-"""Pictures on disk: which ones are meant, read as RGB, written whole."""
+"""Pictures on disk: which ones are meant, read as pixels, written whole."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from core.errors import DataError, UsageError, UserError
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 SUFFIXES = {'ids': '_ids.png', 'color': '_color.png', 'overlay': '_overlay.png'}
 _RGB_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX')
+_MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 _GLOB = '*?['
 
 # Beyond this a picture is more likely a mistake, or made to fill memory: Pillow's own limit.
@@ -59,21 +60,28 @@ def find(inputs: Sequence[str], *, output_dir: str) -> list[InputImage]:
     return list(found.values())
 
 
-def read_rgb(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A picture as uint8 [H, W, 3], upright (EXIF orientation applied).
+def read(path: str, channels: int = 3, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A picture as uint8 [H, W, channels], upright (EXIF orientation applied).
 
-    Grey is repeated, palettes are resolved, transparency is dropped, 16 bits a channel of RGB are cut to 8.
+    Palettes are resolved, 16 bits a channel of RGB are cut to 8.
+
+    Args:
+      channels: 1: colours become grey. 3: grey is repeated, transparency is dropped. 4: the picture must be RGBA.
 
     Raises:
-      DataError: missing, no picture, damaged, animated, CMYK, 16-bit or float grey, or too large to be meant.
+      DataError: missing, no picture, damaged, animated, CMYK, 16-bit or float grey, without the channels, or too large
+        to be meant.
     """
+    if channels not in _MODES:
+        raise UsageError(f'{path}: the model needs {channels} channels, pictures hold 1, 3 or 4')
     try:
         with tf.io.gfile.GFile(path, 'rb') as f:
             content = f.read()
         with _limit(max_pixels):
             with Image.open(io.BytesIO(content)) as image:
-                _check_mode(image, path)
-                return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+                _check_mode(image, path, channels)
+                pixels = np.asarray(ImageOps.exif_transpose(image).convert(_MODES[channels]))
+                return pixels.reshape(*pixels.shape[:2], channels)
     except tf.errors.OpError as error:
         raise DataError(f'{path}: cannot be read ({_first_line(error)})') from None
     except UnidentifiedImageError:
@@ -146,13 +154,15 @@ def _nothing(text: str) -> str:
     return f'--input_path: {kind} {text}'
 
 
-def _check_mode(image: Image.Image, path: str) -> None:
+def _check_mode(image: Image.Image, path: str, channels: int) -> None:
     num_frames = getattr(image, 'n_frames', 1)
     if num_frames > 1:
         raise DataError(f'{path}: {num_frames} frames (animated or multi-page); save the one that is meant')
     if image.mode not in _RGB_MODES:
         kind = '16-bit or float grey' if image.mode[0] in 'IF' else image.mode
         raise DataError(f'{path}: {kind} (mode {image.mode}) is not supported; convert it to 8-bit RGB or grey')
+    if channels == 4 and image.mode != 'RGBA':
+        raise DataError(f'{path}: the model needs 4 channels (RGBA), this picture is {image.mode}')
 
 
 def _first_line(error: Exception) -> str:

@@ -51,10 +51,12 @@ def restore(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLi
 def trace_scores(servable: Servable) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
     """The traced function of a servable's probabilities, for `restore`, and what `class_scores` calls with each view.
 
-    The second takes pixels uint8 or float32 [h, w, 3] and returns probabilities float32 [h, w, C].
+    The second takes pixels uint8 or float32 [h, w, channels] and returns probabilities float32 [h, w, C].
     """
     concrete = tf.function(
-        servable.probabilities, input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False
+        servable.probabilities,
+        input_signature=[tf.TensorSpec([1, None, None, servable.model.input_channels])],
+        autograph=False,
     ).get_concrete_function()
 
     def scores(pixels: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def paint(
     if kind == 'color':
         return pictures.colorize(class_ids, label_map.colors)
     if kind == 'overlay':
-        return pictures.overlay(image, class_ids, label_map.colors, alpha=alpha)
+        return pictures.overlay(pictures.as_rgb(image), class_ids, label_map.colors, alpha=alpha)
     ids = class_ids if id_table is None else _translated(class_ids, id_table, label_map)
     return ids.astype(np.uint8 if not ids.size or ids.max() <= np.iinfo(np.uint8).max else np.uint16)
 

@@ -26,10 +26,14 @@ _MAX_CLASSES = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A function from an image uint8 [H, W, 3], at most `max_pixels`, to class ids [H, W], and how the classes look."""
+    """A function from an image uint8 [H, W, input_channels] to class ids [H, W], and how the classes look.
+
+    An image has at most `max_pixels`.
+    """
 
     predict: Callable[[np.ndarray], np.ndarray]
     label_map: LabelMap
+    input_channels: int = 3
     max_pixels: int = image_files.MAX_PIXELS
 
 
@@ -65,7 +69,9 @@ def from_checkpoint(
             return class_scores.class_ids(image, views, scores, num_classes=model.num_classes)
         return concrete(tf.constant(image[np.newaxis]))[PREDICTIONS].numpy()[0, ..., 0]
 
-    return Predictor(predict=predict, label_map=label_map, max_pixels=_max_pixels(views))
+    return Predictor(
+        predict=predict, label_map=label_map, input_channels=model.input_channels, max_pixels=_max_pixels(views)
+    )
 
 
 def from_export(path: str, config: Any = None, *, views: Views = WHOLE_IMAGE) -> Predictor:
@@ -96,7 +102,9 @@ def from_export(path: str, config: Any = None, *, views: Views = WHOLE_IMAGE) ->
             return class_scores.stitched(image, views, lambda pixels: whole(pixels)[..., 0])
         return class_scores.class_ids(image, views, scores, num_classes=label_map.num_classes)
 
-    return Predictor(predict=predict, label_map=label_map, max_pixels=_max_pixels(views))
+    return Predictor(
+        predict=predict, label_map=label_map, input_channels=whole.input_channels, max_pixels=_max_pixels(views)
+    )
 
 
 def run(
@@ -141,7 +149,7 @@ def _predict_one(
     id_table: Sequence[int] | None,
     alpha: float,
 ) -> None:
-    pixels = image_files.read_rgb(image.path, max_pixels=predictor.max_pixels)
+    pixels = image_files.read(image.path, predictor.input_channels, max_pixels=predictor.max_pixels)
     class_ids = predictor.predict(pixels)
     for output in outputs:
         painted = painting.paint(

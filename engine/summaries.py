@@ -62,10 +62,10 @@ class PicturePanels:
         self._class_ids = class_ids
 
     def draw(self, images: tf.Tensor, labels: tf.Tensor) -> np.ndarray:
-        """Images [B, H, W, 3] in 0..255 and labels [B, H, W] -> uint8 [min(B, 3), H, 3 * W, 3]."""
+        """Images [B, H, W, channels] in 0..255 and labels [B, H, W] -> uint8 [min(B, 3), H, 3 * W, 3]."""
         images, labels = images[:_MAX_PICTURES], labels[:_MAX_PICTURES]
         predicted = self._class_ids(images).numpy()
-        photographs = np.clip(images.numpy(), 0, 255).astype(np.uint8)
+        photographs = [pictures.as_rgb(p) for p in np.clip(images.numpy(), 0, 255).astype(np.uint8)]
         rows = zip(photographs, labels.numpy(), predicted, strict=True)
         return np.stack([np.concatenate([p, self._paint(a), self._paint(b)], axis=1) for p, a, b in rows])
 

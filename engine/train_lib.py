@@ -203,7 +203,8 @@ def _initial_values(model: SegmentationModel, state: TrainState, train_config: T
                 'the backbone stays at its random first values'
             )
         return None
-    report = fine_tune(model, state.variables, path, train_config.fine_tune_checkpoint_type)
+    kind, strict = train_config.fine_tune_checkpoint_type, train_config.fine_tune_checkpoint_strict
+    report = fine_tune(model, state.variables, path, kind, strict=strict)
     _LOGGER.info('initial values from %s', report.table())
     return report.path
 

@@ -105,13 +105,16 @@ def resume(state: TrainState, directory: str) -> str | None:
 
 
 def fine_tune(
-    model: SegmentationModel, variables: Mapping[str, tf.Variable], path: str, kind: str
+    model: SegmentationModel, variables: Mapping[str, tf.Variable], path: str, kind: str, *, strict: bool = False
 ) -> checkpoints.RestoreReport:
     """Initial values from the checkpoint `path`; what does not fit keeps its own initial value.
+
+    A checkpoint for RGB fits a model of other `input_channels`: `restore.inflate_kernel`.
 
     Args:
       kind: `classification` (slim ImageNet names: the backbone's without its scope), `segmentation`, or
         `segmentation-finetune`, which is the same without the final classifier under `Predictions`.
+      strict: CheckpointError instead, with the list.
     """
     wanted = {
         'classification': model.classification_variables(),
@@ -121,7 +124,7 @@ def fine_tune(
     if kind not in wanted:
         raise ValueError(f'unknown kind of checkpoint: {kind!r}')
     try:
-        return checkpoints.restore_variables(wanted[kind], path, strict=False)
+        return checkpoints.restore_variables(wanted[kind], path, strict=strict, input_channels=model.input_channels)
     except CheckpointError as error:
         other = 'segmentation' if kind == 'classification' else 'classification'
         if not _fits(wanted[other], path):

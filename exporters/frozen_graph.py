@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from core.errors import UserError
+from exporters.loaded import LoadedGraph
 
 FILENAME = 'frozen_inference_graph.pb'
+_CHANNELS = 3  # where a graph leaves them open
 
 
 def write(concrete: Any, path: str) -> None:
@@ -33,7 +35,7 @@ def write(concrete: Any, path: str) -> None:
         f.write(pruned.SerializeToString(deterministic=True))
 
 
-def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def load(path: str, *, inputs: str, outputs: Sequence[str]) -> LoadedGraph:
     """Reads a frozen graph back as a function from a uint8 array to {output name: array}.
 
     Args:
@@ -64,7 +66,8 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> Callable[[np.ndar
             raise ValueError(f'its input is {shape}')
         return {name: value.numpy() for name, value in pruned(tf.constant(fed)).items()}
 
-    return run
+    known = shape.rank is not None and shape[-1]
+    return LoadedGraph(run=run, input_channels=known or _CHANNELS)
 
 
 def has_output(path: str, name: str) -> bool:

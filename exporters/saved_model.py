@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import UserError
+from exporters.loaded import LoadedGraph
 
 DIRNAME = 'saved_model'
 SIGNATURE = 'serving_default'
@@ -45,8 +46,8 @@ def has_output(path: str, name: str) -> bool:
     return any(name in graph.signature_def[SIGNATURE].outputs for graph in content.meta_graphs)
 
 
-def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Reads the signature back as a function from a uint8 array [N, H, W, 3] to {output name: array}.
+def load(path: str) -> LoadedGraph:
+    """Reads the signature back as a function from a uint8 array [N, H, W, channels] to {output name: array}.
 
     Raises UserError if there is no SavedModel with this signature. The function raises ValueError for another shape.
     """
@@ -62,4 +63,4 @@ def load(path: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
             raise ValueError(f'its input is {spec.shape}')
         return {name: value.numpy() for name, value in signature(**{inputs: tf.constant(images)}).items()}
 
-    return run
+    return LoadedGraph(run=run, input_channels=spec.shape[-1])

@@ -1,14 +1,16 @@
 """Augmentations: (image, label, seed) -> (image, label), each a function of its arguments alone.
 
-An image is float32 [H, W, 3] in 0..255, a label int32 [H, W], a seed int32 [2]. The parameters after the seed are
-keywords, so `functools.partial(random_scale, min_ratio=0.5, max_ratio=2.0)` is a step. What a step adds around a
-picture is never a valid label: labels get `ignore_label`, images the mean colour of ImageNet, which is zero once an
-extractor has subtracted its means. Resizing aligns the corner pixels, as the public reference implementation does.
+An image is float32 [H, W, C] in 0..255 (C static; 3 where colours are meant), a label int32 [H, W], a seed int32 [2].
+The parameters after the seed are keywords, so `functools.partial(random_scale, min_ratio=0.5, max_ratio=2.0)` is a
+step. What a step adds around a picture is never a valid label: labels get `ignore_label`, images the mean colour of
+ImageNet, which is zero once an extractor has subtracted its means. Resizing aligns the corner pixels, as the public
+reference implementation does.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -16,7 +18,7 @@ import tensorflow as tf
 Example = tuple[tf.Tensor, tf.Tensor]
 Augmentation = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Example]
 
-# Red, green, blue: the means that slim's ImageNet models subtract.
+# Red, green, blue: the means that slim's ImageNet models subtract. Images without colours get their mean.
 PADDING_COLOR = (123.68, 116.779, 103.939)
 
 _CROP_ATTEMPTS = 10
@@ -114,7 +116,7 @@ def random_crop(
     """Cuts a window of height x width; a picture too small is first padded at the bottom and the right.
 
     Args:
-      image: float32 [H, W, 3].
+      image: float32 [H, W, C].
       label: int32 [H, W].
       seed: int32 [2].
       height: of the window.
@@ -139,7 +141,7 @@ def random_crop(
             return (attempt < _CROP_ATTEMPTS) & (share > max_class_share)
 
         _, offset = tf.while_loop(too_uniform, lambda i, _: (i + 1, window(i)), (tf.constant(1), offset))
-    image = tf.slice(image, tf.concat([offset, [0]], 0), [height, width, 3])
+    image = tf.slice(image, tf.concat([offset, [0]], 0), [height, width, image.shape[-1]])
     return _with_size(image, tf.slice(label, offset, [height, width]), height, width)
 
 
@@ -183,7 +185,8 @@ def rotate(image: tf.Tensor, label: tf.Tensor, angle: tf.Tensor | float, *, igno
         return tf.ensure_shape(warped[0], picture.shape)
 
     # The operation fills all channels alike, so the padding colour is made the zero of the image.
-    image = warp(image - PADDING_COLOR, 'BILINEAR', 0.0) + PADDING_COLOR
+    color = _padding_color(image)
+    image = warp(image - color, 'BILINEAR', 0.0) + color
     return image, warp(label[..., tf.newaxis], 'NEAREST', float(ignore_label))[..., 0]
 
 
@@ -222,7 +225,9 @@ def pad_to_at_least(image: tf.Tensor, label: tf.Tensor, *, height: int, width: i
     """Pads at the bottom and the right up to height x width, with `PADDING_COLOR` and `ignore_label`."""
     missing = tf.maximum([height, width] - tf.shape(label), 0)
     paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
-    image = tf.pad(image - PADDING_COLOR, tf.concat([paddings, [[0, 0]]], 0)) + PADDING_COLOR
+    color = _padding_color(image)
+    padded = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
+    image = tf.ensure_shape(padded, [None, None, image.shape[-1]])  # one channel is forgotten otherwise
     return image, tf.pad(label, paddings, constant_values=ignore_label)
 
 
@@ -249,6 +254,11 @@ def _largest_share(label: tf.Tensor, ignore_label: int) -> tf.Tensor:
     return tf.where(total > 0, share, 1.0)
 
 
+def _padding_color(image: tf.Tensor) -> tuple[float, ...]:
+    channels = image.shape[-1]
+    return PADDING_COLOR if channels == 3 else (statistics.mean(PADDING_COLOR),) * channels
+
+
 def _uniform(seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return tf.random.stateless_uniform([], seed, low, high)
 
@@ -258,4 +268,4 @@ def _to_range(image: tf.Tensor) -> tf.Tensor:
 
 
 def _with_size(image: tf.Tensor, label: tf.Tensor, height: int, width: int) -> Example:
-    return tf.ensure_shape(image, [height, width, 3]), tf.ensure_shape(label, [height, width])
+    return tf.ensure_shape(image, [height, width, image.shape[-1]]), tf.ensure_shape(label, [height, width])

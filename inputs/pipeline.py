@@ -7,6 +7,7 @@ number of threads.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -41,6 +42,7 @@ def training_dataset(
     num_parallel_calls: int | None = None,
     num_epochs: int | None = None,
     first_example: int = 0,
+    channels: int = 3,
     cache_limit_bytes: int = CACHE_LIMIT_BYTES,
 ) -> tf.data.Dataset:
     """Batches for training, without end unless `num_epochs` is given.
@@ -61,9 +63,10 @@ def training_dataset(
       num_parallel_calls: examples decoded and augmented at a time; None lets tf.data choose.
       num_epochs: None repeats for ever.
       first_example: how many examples to pass over: a resumed run gives step * batch_size.
+      channels: of the images, 1, 3 or 4; see `tf_example.decode_image`.
       cache_limit_bytes: decoded size up to which the data set is kept decoded; 0 never.
 
-    Yields {`image`: float32 [B, H, W, 3] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+    Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
 
     Raises:
       DataError: no file matches a pattern, or a file is shorter than its manifest says.
@@ -71,10 +74,11 @@ def training_dataset(
     """
     files = record_files(patterns)
     parallel = num_parallel_calls or tf.data.AUTOTUNE
-    cached = _decoded_bytes(files) <= cache_limit_bytes
+    decode = functools.partial(tf_example.decode_checked, channels=channels)
+    cached = _decoded_bytes(files, channels) <= cache_limit_bytes
     dataset = _records(files, num_readers=num_readers, shuffle_seed=seed if shuffle and not cached else None)
     if cached:
-        dataset = dataset.map(_plain(tf_example.decode_checked), num_parallel_calls=parallel).cache()
+        dataset = dataset.map(_plain(decode), num_parallel_calls=parallel).cache()
     if shuffle:
         # A cached epoch has one fixed order of files: the buffer must hold it all to shuffle it well.
         buffer = max(shuffle_buffer, _MANY) if cached else shuffle_buffer
@@ -84,7 +88,7 @@ def training_dataset(
 
     def prepare(index: tf.Tensor, example: Any) -> dict[str, tf.Tensor]:
         if not cached:
-            example = tf_example.decode_checked(example)
+            example = decode(example)
         label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
         example_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(index % _INT32_RANGE, tf.int32)])
         image, label = augment(tf.cast(example[IMAGE], tf.float32), tf.cast(label, tf.int32), example_seed)
@@ -100,16 +104,17 @@ def evaluation_dataset(
     *,
     num_classes: int,
     ignore_label: int = IGNORE_LABEL,
+    channels: int = 3,
     num_parallel_calls: int | None = None,
 ) -> tf.data.Dataset:
     """Every example exactly once, in the order of the sorted files, unbatched and at its own size.
 
-    Yields {`image`: float32 [H, W, 3] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32 [H, W],
-    or [0, 0] where the record has none}. Raises as `training_dataset`.
+    Yields {`image`: float32 [H, W, channels] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32
+    [H, W], or [0, 0] where the record has none}. Raises as `training_dataset`.
     """
 
     def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf_example.decode_with_instances(serialized)
+        example = tf_example.decode_with_instances(serialized, channels)
         label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
         return {
             IMAGE: tf.cast(example[IMAGE], tf.float32),
@@ -233,10 +238,10 @@ def _check_static(dataset: tf.data.Dataset) -> None:
         )
 
 
-def _decoded_bytes(files: Sequence[str]) -> float:
+def _decoded_bytes(files: Sequence[str], channels: int) -> float:
     """About how much the examples take once decoded, judged from the first example of the first file.
 
-    A pixel takes four bytes: three channels and a label. Infinite if the first example does not say its size.
+    A pixel takes a byte for each channel and one for the label. Infinite if the first example does not say its size.
     """
     with user_errors():
         first = next(iter(tf.data.TFRecordDataset(files[0]).take(1)), None)
@@ -249,7 +254,7 @@ def _decoded_bytes(files: Sequence[str]) -> float:
             RecordFields.IMAGE_WIDTH.value: tf.io.FixedLenFeature([], tf.int64, 0),
         },
     )
-    decoded = 4 * int(features[RecordFields.IMAGE_HEIGHT]) * int(features[RecordFields.IMAGE_WIDTH])
+    decoded = (channels + 1) * int(features[RecordFields.IMAGE_HEIGHT]) * int(features[RecordFields.IMAGE_WIDTH])
     if not decoded:
         return float('inf')
     num_examples = sum(tf.io.gfile.stat(path).length for path in files) / len(first.numpy())

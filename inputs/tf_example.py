@@ -38,7 +38,7 @@ def encode(
       filename: what messages about this example call it.
       height: rows of both pictures.
       width: columns of both pictures.
-      channels: of the image as it is decoded.
+      channels: of the image as it is stored.
     """
     if not image_bytes:
         raise ValueError(f'{filename}: the image has no bytes')
@@ -60,27 +60,29 @@ def encode(
     return tf.train.Example(features=tf.train.Features(feature={str(k): v for k, v in feature.items()}))
 
 
-def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+def decode(serialized: tf.Tensor, channels: int = 3) -> dict[str, tf.Tensor]:
     """Decodes one serialized Example, inside a graph or eagerly.
 
-    The kind of the image (PNG, JPEG, also GIF or BMP) is read from its bytes; grey images are repeated over three
-    channels and transparency is dropped. Heights, widths and formats stored beside are not needed, so records that
-    leave them out work.
+    The kind of the image (PNG, JPEG, also GIF or BMP) is read from its bytes. Heights, widths and formats stored beside
+    are not needed, so records that leave them out work.
+
+    Args:
+      channels: see `decode_image`.
 
     Returns:
-      {`image`: uint8 [H, W, 3], `label`: int32 [H, W], `filename`: string}.
+      {`image`: uint8 [H, W, channels], `label`: int32 [H, W], `filename`: string}.
 
     Raises (when run): tf.errors.InvalidArgumentError that names the file if there is no image, no label, or if
     their sizes differ; see `pipeline.user_errors`.
     """
     example = parse(serialized)
-    return {IMAGE: decode_image(example), LABEL: decode_label(example), FILENAME: example[FILENAME]}
+    return {IMAGE: decode_image(example, channels), LABEL: decode_label(example), FILENAME: example[FILENAME]}
 
 
-def decode_checked(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+def decode_checked(serialized: tf.Tensor, channels: int = 3) -> dict[str, tf.Tensor]:
     """`decode`, with the label still uint8 [H, W] and with the check that image and label have one size."""
     example = parse(serialized)
-    image = decode_image(example)
+    image = decode_image(example, channels)
     label = _label_bytes_to_ids(example)
     same_size = tf.reduce_all(tf.equal(tf.shape(image)[:2], tf.shape(label)))
     sizes = tf.strings.format(': the image has size {} and its label {}', (tf.shape(image)[:2], tf.shape(label)))
@@ -90,9 +92,9 @@ def decode_checked(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
 
 
-def decode_with_instances(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+def decode_with_instances(serialized: tf.Tensor, channels: int = 3) -> dict[str, tf.Tensor]:
     """`decode_checked`, with `instances`: int32 [H, W], or [0, 0] where the record has none."""
-    example = decode_checked(serialized)
+    example = decode_checked(serialized, channels)
     encoded = tf.io.parse_single_example(serialized, _FEATURES)[RecordFields.INSTANCES_ENCODED]
     there = tf.strings.length(encoded) > 0
     instances = tf.cond(
@@ -117,11 +119,24 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def decode_image(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    """uint8 [H, W, 3] from what `parse` gave."""
+def decode_image(example: dict[str, tf.Tensor], channels: int = 3) -> tf.Tensor:
+    """uint8 [H, W, channels] from what `parse` gave.
+
+    Args:
+      channels: 1: colours become grey (their luminance). 3: grey is repeated, a fourth channel is dropped. 4: the file
+        must have four, as a PNG can; a fourth channel is not made up.
+    """
     image_bytes = _present(example[IMAGE], example[FILENAME], RecordFields.IMAGE_ENCODED.value)
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
+    if channels in (1, 3):
+        image = tf.io.decode_image(image_bytes, channels=channels, expand_animations=False)
+        return tf.ensure_shape(image, [None, None, channels])
+    if channels != 4:
+        raise ValueError(f'channels must be 1, 3 or 4, got {channels}: pictures hold no other number')
+    stored = tf.io.decode_image(image_bytes, channels=0, expand_animations=False)
+    found = tf.strings.format(f': the image has {{}} channels, {channels} are needed', tf.shape(stored)[-1])
+    message = tf.strings.join([example[FILENAME], found])
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.shape(stored)[-1], channels), [message])]):
+        return tf.ensure_shape(tf.identity(stored), [None, None, channels])
 
 
 def decode_label(example: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -26,7 +26,7 @@ from protos import hyperparams_pb2 as protos_dot_hyperparams__pb2
 from protos import losses_pb2 as protos_dot_losses__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/pspnet.proto\x12!fast_semantic_segmentation.protos\x1a\x18protos/hyperparams.proto\x1a\x13protos/losses.proto\"\xdf\x02\n\x06PSPNet\x12\x13\n\x0bnum_classes\x18\x01 \x01(\x05\x12Y\n\x11\x66\x65\x61ture_extractor\x18\x02 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PSPNetICNetFeatureExtractor\x12\x43\n\x0bhyperparams\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.Hyperparams\x12\x35\n\x04loss\x18\x04 \x01(\x0b\x32\'.fast_semantic_segmentation.protos.Loss\x12\x14\n\x0c\x66ilter_scale\x18\x05 \x01(\x02\x12\x17\n\x0fpooling_factors\x18\x06 \x03(\x02\x12\"\n\x15\x61uxiliary_loss_weight\x18\x14 \x01(\x02:\x03\x30.4\x12\x16\n\x0binput_scale\x18\x15 \x01(\x02:\x01\x31\"o\n\x1bPSPNetICNetFeatureExtractor\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x15\n\routput_stride\x18\x14 \x01(\x05\x12\x14\n\x0c\x63hannel_mean\x18\x15 \x03(\x02\x12\x15\n\rchannel_scale\x18\x16 \x01(\x02')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/pspnet.proto\x12!fast_semantic_segmentation.protos\x1a\x18protos/hyperparams.proto\x1a\x13protos/losses.proto\"\xdf\x02\n\x06PSPNet\x12\x13\n\x0bnum_classes\x18\x01 \x01(\x05\x12Y\n\x11\x66\x65\x61ture_extractor\x18\x02 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PSPNetICNetFeatureExtractor\x12\x43\n\x0bhyperparams\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.Hyperparams\x12\x35\n\x04loss\x18\x04 \x01(\x0b\x32\'.fast_semantic_segmentation.protos.Loss\x12\x14\n\x0c\x66ilter_scale\x18\x05 \x01(\x02\x12\x17\n\x0fpooling_factors\x18\x06 \x03(\x02\x12\"\n\x15\x61uxiliary_loss_weight\x18\x14 \x01(\x02:\x03\x30.4\x12\x16\n\x0binput_scale\x18\x15 \x01(\x02:\x01\x31\"\x8a\x01\n\x1bPSPNetICNetFeatureExtractor\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x15\n\routput_stride\x18\x14 \x01(\x05\x12\x14\n\x0c\x63hannel_mean\x18\x15 \x03(\x02\x12\x15\n\rchannel_scale\x18\x16 \x01(\x02\x12\x19\n\x0einput_channels\x18\x17 \x01(\x05:\x01\x33')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PSPNET']._serialized_start=106
   _globals['_PSPNET']._serialized_end=457
-  _globals['_PSPNETICNETFEATUREEXTRACTOR']._serialized_start=459
-  _globals['_PSPNETICNETFEATUREEXTRACTOR']._serialized_end=570
+  _globals['_PSPNETICNETFEATUREEXTRACTOR']._serialized_start=460
+  _globals['_PSPNETICNETFEATUREEXTRACTOR']._serialized_end=598
 # @@protoc_insertion_point(module_scope)

@@ -29,13 +29,15 @@ class PSPNet(_message.Message):
     def __init__(self, num_classes: _Optional[int] = ..., feature_extractor: _Optional[_Union[PSPNetICNetFeatureExtractor, _Mapping]] = ..., hyperparams: _Optional[_Union[_hyperparams_pb2.Hyperparams, _Mapping]] = ..., loss: _Optional[_Union[_losses_pb2.Loss, _Mapping]] = ..., filter_scale: _Optional[float] = ..., pooling_factors: _Optional[_Iterable[float]] = ..., auxiliary_loss_weight: _Optional[float] = ..., input_scale: _Optional[float] = ...) -> None: ...
 
 class PSPNetICNetFeatureExtractor(_message.Message):
-    __slots__ = ("type", "output_stride", "channel_mean", "channel_scale")
+    __slots__ = ("type", "output_stride", "channel_mean", "channel_scale", "input_channels")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_STRIDE_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_MEAN_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_SCALE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_CHANNELS_FIELD_NUMBER: _ClassVar[int]
     type: str
     output_stride: int
     channel_mean: _containers.RepeatedScalarFieldContainer[float]
     channel_scale: float
-    def __init__(self, type: _Optional[str] = ..., output_stride: _Optional[int] = ..., channel_mean: _Optional[_Iterable[float]] = ..., channel_scale: _Optional[float] = ...) -> None: ...
+    input_channels: int
+    def __init__(self, type: _Optional[str] = ..., output_stride: _Optional[int] = ..., channel_mean: _Optional[_Iterable[float]] = ..., channel_scale: _Optional[float] = ..., input_channels: _Optional[int] = ...) -> None: ...

@@ -42,6 +42,11 @@ def colorize(class_ids: np.ndarray, colors: Sequence[Color], *, other: Color = (
     return painted
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """What is shown of an image [H, W, C]: its first three channels; of fewer, the first as grey."""
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+
+
 def overlay(image: np.ndarray, class_ids: np.ndarray, colors: Sequence[Color], *, alpha: float = 0.5) -> np.ndarray:
     """The class colours laid over an image uint8 [H, W, 3]; `alpha` 1 hides it. Ids without a colour let it through."""
     if image.shape[:2] != class_ids.shape:

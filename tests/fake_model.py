@@ -11,6 +11,8 @@ MEAN = (120.0, 110.0, 100.0)
 class FakeModel:
     """Logits [B, H, W, C] of a seeded convolution over mean-subtracted pixels; one more variable is never read."""
 
+    input_channels = 3
+
     def __init__(self, num_classes: int = 3, seed: int = 0):
         self.num_classes = num_classes
         kernel = np.random.default_rng(seed).normal(size=(3, 3, 3, num_classes))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tensorflow as tf
 
 from benchmarks import model_zoo
+from benchmarks.zoo import graph
 from builders import pairs
 from builders.names import FEATURE_EXTRACTORS
+from core.errors import UsageError
 
 
 def _operations(function, *shapes):
@@ -16,7 +20,7 @@ def _operations(function, *shapes):
 
 
 def _flops(function, *shapes) -> int:
-    return sum(map(model_zoo.operation_flops, _operations(function, *shapes)))
+    return sum(map(graph.operation_flops, _operations(function, *shapes)))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_flops(function, shapes, want: int):
 
 def test_activation_bytes_are_those_of_new_maps():
     operations = _operations(lambda x: tf.nn.relu(tf.nn.max_pool2d(x, 2, 2, 'SAME')), [1, 8, 6, 5])
-    assert sum(map(model_zoo.activation_bytes, operations)) == 4 * (4 * 3 * 5)
+    assert sum(map(graph.activation_bytes, operations)) == 4 * (4 * 3 * 5)
 
 
 def test_every_supported_pair_is_a_case():
@@ -61,4 +65,24 @@ def test_a_page_shows_each_row_and_what_was_published():
     }
     assert '| fcn-32s vgg16_fc | 134.27 | 134.0 | 1.0 |  | 5 | a paper |' in model_zoo.page([row])
     assert 'latency, ms' not in model_zoo.page([row])
-    assert '| a paper | 12.5 |' in model_zoo.page([{**row, 'latency_ms': 12.5}])
+    timed = {**row, 'latency_ms': 12.5, 'threads': 2, 'images': 5, 'peak_mib': 900}
+    assert '| a paper | 12.5 | 900 |' in model_zoo.page([timed])
+    assert 'median of 5 images, one at a time, on 2 CPU threads' in model_zoo.page([timed])
+
+
+def test_a_finished_case_is_not_measured_again_unless_the_code_changed(tmp_path, monkeypatch, capsys):
+    flags = ['--only', 'fcn-16s mobilenet_v2', '--work_dir', str(tmp_path)]
+    assert model_zoo.main(flags) == 0
+    first = json.loads(capsys.readouterr().out)['models']
+    assert [(row['model'], row['million_parameters']) for row in first] == [('fcn-16s mobilenet_v2', 1.83)]
+    monkeypatch.setattr(model_zoo.sys, 'executable', '/nothing/to/run')
+    assert model_zoo.main(flags) == 0
+    assert json.loads(capsys.readouterr().out)['models'] == first
+    monkeypatch.setattr(model_zoo, '_source_digest', lambda: 'other')
+    with pytest.raises(OSError):
+        model_zoo.main(flags)
+
+
+def test_a_case_that_does_not_exist_is_answered_with_those_that_do(tmp_path):
+    with pytest.raises(UsageError, match=r"--only: no case has 'unet' in its name; there are \['pspnet dil"):
+        model_zoo.main(['--only', 'unet', '--work_dir', str(tmp_path)])

@@ -69,7 +69,8 @@ def test_a_plain_one_is_accepted(architecture: str):
         (
             'fcn',
             ['model.fcn.feature_extractor.channel_mean=[1, 2]'],
-            'model.fcn.feature_extractor.channel_mean: got 2 numbers; write three, for red, green and blue, or none',
+            'model.fcn.feature_extractor.channel_mean: got 2 numbers for 3 input_channels; write one for each, red, '
+            'green and blue first, or none',
         ),
         (
             'icnet',

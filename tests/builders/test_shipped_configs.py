@@ -13,7 +13,7 @@ from builders import config_loader
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / 'configs').glob('*.config'))
 SMOKE = sorted((ROOT / 'configs' / 'smoke').glob('*.config'))
-EXTRACTORS = {'resnet50': 'dilated_resnet50', 'mobilenet': 'dilated_mobilenet'}
+EXTRACTORS = {'resnet50': 'dilated_resnet50', 'mobilenet': 'dilated_mobilenet', 'mobilenetv1': 'mobilenet_v1'}
 NAME = re.compile(r'(?P<architecture>[a-z]+)_(?P<width>[\d.]+)_(?P<crop>\d+(x\d+)?)_(?P<extractor>[a-z0-9]+)_[a-z]+$')
 
 

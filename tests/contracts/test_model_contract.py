@@ -9,6 +9,7 @@ import tensorflow as tf
 from core.fields import CLASS_IDS, LOGITS, PROBABILITIES
 from core.model import SegmentationModel
 from tests.contracts.configs import HYPERPARAMS, build_model
+from tests.contracts.exported import assert_frozen_graph_is_the_model
 
 _PAIRS = [
     ('icnet', 'dilated_resnet50', ''),
@@ -90,6 +91,10 @@ def test_gradient_reaches_every_trainable_variable_and_a_step_lowers_the_loss(mo
     # A kernel in front of batch norm has no gradient only if its own outputs are constant, which noise forbids.
     dead = [v.name for v, g in zip(variables, largest, strict=True) if float(g) == 0]
     assert not dead and losses[-1] < losses[0]
+
+
+def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
+    assert_frozen_graph_is_the_model(model, tmp_path)
 
 
 def test_building_again_adds_no_variable(model: SegmentationModel):

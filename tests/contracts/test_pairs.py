@@ -19,6 +19,7 @@ from engine import checkpoints
 from protos import model_pb2
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.configs import HYPERPARAMS, model_config
+from tests.contracts.exported import assert_frozen_graph_is_the_model
 
 _ARCHITECTURES = ('pspnet', 'icnet', 'fcn')
 _SLOW = ('resnet_v1_34', 'resnet_v1_101', 'resnet_v1_152')
@@ -30,15 +31,25 @@ _PAIRS = [
     if (architecture, extractor) not in pairs.UNSUPPORTED and (architecture, extractor) not in _ELSEWHERE
 ]
 _SIZE = (33, 65)
+# Layers as wide as there are classes; PSPNet's pyramid levels, which keep 512 filters at any scale; the first layers of
+# the reference's MobileNetV2, and what expands them.
+_ONE_WIDTH = {
+    'dilated_mobilenet': (
+        *('MobilenetV2/Conv/', 'expanded_conv/', 'expanded_conv_1/expand/', 'expanded_conv_1/depthwise/'),
+    ),
+    'fcn': ('Predictions/',),
+    'icnet': ('Predictions/', 'Aux'),
+    'pspnet': ('Predictions/', 'Aux', 'PSPModule/Conv/', *(f'PSPModule/Conv_{i}/' for i in (1, 2, 3))),
+}
 
 
-def config_of(architecture: str, extractor: str) -> model_pb2.FastSegmentationModel:
+def config_of(architecture: str, extractor: str, *, filter_scale: float = 0.125) -> model_pb2.FastSegmentationModel:
     extra = ''
     if architecture == 'fcn':
         stride = 8 if extractor in pairs.STRIDE_8_ONLY else 16
         extra = f'stride: {stride} dropout_keep_prob: 1'
     loss = '' if architecture == 'fcn' else 'use_auxiliary_loss: true'
-    return model_config(architecture, extractor, filter_scale=0.125, loss=loss, extra=extra)
+    return model_config(architecture, extractor, filter_scale=filter_scale, loss=loss, extra=extra)
 
 
 def _mark(pair: tuple[str, str]):
@@ -46,9 +57,14 @@ def _mark(pair: tuple[str, str]):
 
 
 @pytest.fixture(scope='module', params=[_mark(pair) for pair in _PAIRS])
-def model(request) -> SegmentationModel:
+def pair(request) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def model(pair: tuple[str, str]) -> SegmentationModel:
     tf.random.set_seed(7)
-    model = model_builder.build(config_of(*request.param))
+    model = model_builder.build(config_of(*pair))
     model.build()
     return model
 
@@ -113,6 +129,28 @@ def test_a_checkpoint_brings_back_every_variable(model: SegmentationModel, tmp_p
 
     assert sorted(want) == report.matched
     assert all(np.array_equal(variables[name].numpy(), value) for name, value in want.items())
+
+
+def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
+    assert_frozen_graph_is_the_model(model, tmp_path)
+
+
+def test_filter_scale_halves_every_width_of_extractor_and_heads(pair: tuple[str, str], model: SegmentationModel):
+    twice = model_builder.build(config_of(*pair, filter_scale=0.25))
+    twice.build()
+    halved, full = _shapes(model), _shapes(twice)
+    assert set(halved) == set(full)
+    kept = (*_ONE_WIDTH[pair[0]], *_ONE_WIDTH.get(pair[1], ()))
+    step = 8 * 6 if 'mobilenet' in pair[1] else 1  # widths are rounded to multiples of 8, then expanded six times
+    for name, shape in full.items():
+        if not any(part in name for part in kept):
+            axis = 2 if name.endswith('depthwise_weights') else 3
+            assert abs(2 * halved[name][axis] - shape[axis]) <= step, name
+
+
+def _shapes(model: SegmentationModel) -> dict[str, list[int]]:
+    """{name: shape} of the kernels."""
+    return {n: v.shape.as_list() for n, v in model.variables_by_name().items() if n.endswith('weights')}
 
 
 @pytest.mark.parametrize('pair', _PAIRS, ids='-'.join)

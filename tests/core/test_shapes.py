@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from core import shapes
+from core.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -20,10 +21,17 @@ from core import shapes
     ],
 )
 def test_input_shapes(text, expected):
-    assert shapes.parse_input_shape(text) == expected
+    assert shapes.parse_input_shape(text).for_channels(3) == expected
 
 
-@pytest.mark.parametrize('text', ['', '1024', '1024,2048', '1024,2048,4', '1,2,3,4,3', '1024x2048x3'])
+def test_the_channels_are_compared_with_those_of_the_model():
+    assert shapes.parse_input_shape('2,65,97,4').for_channels(4) == (2, 65, 97)
+    assert shapes.WrittenShape().for_channels(4) == (None, None, None)
+    with pytest.raises(UsageError, match='--input_shape: ends with 3 channels, but the config has input_channels: 4'):
+        shapes.parse_input_shape('65,97,3').for_channels(4)
+
+
+@pytest.mark.parametrize('text', ['', '1024', '1024,2048', '1024,2048,None', '1,2,3,4,3', '1024x2048x3'])
 def test_a_wrong_input_shape_is_answered_with_the_form(text):
     with pytest.raises(argparse.ArgumentTypeError, match='expected height,width,3 or batch,height,width,3'):
         shapes.parse_input_shape(text)

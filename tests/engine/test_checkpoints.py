@@ -222,3 +222,29 @@ def test_long_lists_are_cut_in_the_table(tmp_path):
     path = checkpoints.save(tmp_path, 1, {'a': KERNEL, **{f'old{i}': KERNEL for i in range(30)}})
     report = checkpoints.restore_variables({'a': tf.Variable(KERNEL)}, path, strict=True)
     assert len(report.unused) == 30 and '... and 10 more' in report.table()
+
+
+@pytest.mark.parametrize('channels', [1, 4, 7])
+def test_a_kernel_for_rgb_is_inflated_so_that_equal_channels_answer_as_before(tmp_path, channels):
+    rng = np.random.default_rng(4)
+    kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
+    path = checkpoints.save(tmp_path, 1, {'net/conv1/weights': kernel, 'net/conv2/weights': kernel})
+    model = {
+        'net/conv1/weights': tf.Variable(np.zeros((3, 3, channels, 5), np.float32)),
+        'net/conv2/weights': tf.Variable(np.zeros((3, 3, 9, 5), np.float32)),
+    }
+    report = checkpoints.restore_variables(model, path, strict=False, input_channels=channels)
+    assert report.inflated == report.matched == ['net/conv1/weights']
+    assert report.mismatched == [('net/conv2/weights', [3, 3, 3, 5], [3, 3, 9, 5])]
+    assert 'inflated' in report.table()
+    plane = rng.normal(size=(1, 6, 7, 1)).astype(np.float32)
+    want = tf.nn.conv2d(np.repeat(plane, 3, -1), kernel, 1, 'SAME')
+    have = tf.nn.conv2d(np.repeat(plane, channels, -1), model['net/conv1/weights'], 1, 'SAME')
+    np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_inflated_unless_the_model_s_images_are(tmp_path):
+    path = checkpoints.save(tmp_path, 1, {'a/weights': np.ones((1, 1, 3, 2), np.float32), 'b': KERNEL})
+    model = {'a/weights': tf.Variable(np.zeros((1, 1, 4, 2), np.float32)), 'b': tf.Variable(KERNEL)}
+    report = checkpoints.restore_variables(model, path, strict=False)
+    assert (report.inflated, [name for name, *_ in report.mismatched]) == ([], ['a/weights'])

@@ -20,62 +20,62 @@ def _save(path, pixels, mode=None, **kwargs):
 
 
 def test_rgb_is_read_as_it_is(tmp_path):
-    np.testing.assert_array_equal(image_files.read_rgb(_save(tmp_path / 'a.png', RGB)), RGB)
+    np.testing.assert_array_equal(image_files.read(_save(tmp_path / 'a.png', RGB)), RGB)
 
 
 def test_grey_is_repeated(tmp_path):
-    pixels = image_files.read_rgb(_save(tmp_path / 'a.png', GREY))
+    pixels = image_files.read(_save(tmp_path / 'a.png', GREY))
     np.testing.assert_array_equal(pixels, np.stack([GREY] * 3, -1))
 
 
 def test_transparency_is_dropped(tmp_path):
     rgba = np.concatenate([RGB, np.zeros((4, 6, 1), np.uint8)], -1)
-    np.testing.assert_array_equal(image_files.read_rgb(_save(tmp_path / 'a.png', rgba)), RGB)
+    np.testing.assert_array_equal(image_files.read(_save(tmp_path / 'a.png', rgba)), RGB)
 
 
 def test_a_palette_is_resolved(tmp_path):
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), 'L').convert('P')
     image.putpalette([10, 20, 30, 40, 50, 60])
-    pixels = image_files.read_rgb(_save(tmp_path / 'a.png', image))
+    pixels = image_files.read(_save(tmp_path / 'a.png', image))
     assert pixels[0, 0].tolist() == [10, 20, 30] and pixels[0, 1].tolist() == [40, 50, 60]
 
 
 def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise makes it upright
-    pixels = image_files.read_rgb(_save(tmp_path / 'a.png', RGB, exif=exif))
+    pixels = image_files.read(_save(tmp_path / 'a.png', RGB, exif=exif))
     np.testing.assert_array_equal(pixels, np.rot90(RGB, -1))
 
 
 def test_16_bit_grey_is_refused(tmp_path):
     path = _save(tmp_path / 'deep.png', GREY.astype(np.uint16) * 257)
     with pytest.raises(DataError, match=r'deep\.png: 16-bit or float grey \(mode I.*convert it to 8-bit RGB or grey'):
-        image_files.read_rgb(path)
+        image_files.read(path)
 
 
 def test_cmyk_is_refused(tmp_path):
     with pytest.raises(DataError, match=r'print\.jpg: CMYK \(mode CMYK\) is not supported'):
-        image_files.read_rgb(_save(tmp_path / 'print.jpg', RGB, 'CMYK'))
+        image_files.read(_save(tmp_path / 'print.jpg', RGB, 'CMYK'))
 
 
 def test_an_animation_is_refused(tmp_path):
     frames = [Image.fromarray(frame) for frame in (RGB, 255 - RGB)]
     path = _save(tmp_path / 'moving.webp', frames[0], save_all=True, append_images=frames[1:])
     with pytest.raises(DataError, match=r'moving\.webp: 2 frames'):
-        image_files.read_rgb(path)
+        image_files.read(path)
 
 
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / 'text.png').write_text('no picture')
     with pytest.raises(DataError, match=r'text\.png: not a picture'):
-        image_files.read_rgb(str(tmp_path / 'text.png'))
+        image_files.read(str(tmp_path / 'text.png'))
     whole = tmp_path / 'whole.png'
     _save(whole, np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8))
     (tmp_path / 'cut.png').write_bytes(whole.read_bytes()[:2000])
     with pytest.raises(DataError, match=r'cut\.png: damaged'):
-        image_files.read_rgb(str(tmp_path / 'cut.png'))
+        image_files.read(str(tmp_path / 'cut.png'))
     with pytest.raises(DataError, match=r'missing\.png: cannot be read'):
-        image_files.read_rgb(str(tmp_path / 'missing.png'))
+        image_files.read(str(tmp_path / 'missing.png'))
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):
@@ -83,9 +83,9 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     before = Image.MAX_IMAGE_PIXELS
     for limit in (20, RGB.shape[0] * RGB.shape[1] - 1):
         with pytest.raises(DataError, match=rf'a\.png: more than {limit} pixels; show .* windows \(--window'):
-            image_files.read_rgb(path, max_pixels=limit)
+            image_files.read(path, max_pixels=limit)
     assert Image.MAX_IMAGE_PIXELS == before == image_files.MAX_PIXELS
-    image_files.read_rgb(path, max_pixels=RGB.shape[0] * RGB.shape[1])
+    image_files.read(path, max_pixels=RGB.shape[0] * RGB.shape[1])
 
 
 @pytest.mark.parametrize('pixels', [GREY, RGB, GREY.astype(np.int32) + 300])

@@ -285,6 +285,14 @@ def test_a_checkpoint_of_the_other_kind_is_answered_with_that_kind(tmp_path, tra
             run(tmp_path / 'run', fine_tune(kind, path))
 
 
+def test_a_strict_config_refuses_another_class_count_but_not_what_the_kind_leaves_out(tmp_path, trained):
+    strict = 'model { icnet { num_classes: 4 } } train_config { fine_tune_checkpoint_strict: true }'
+    with pytest.raises(CheckpointError, match=r'does not fit the model\n(.|\n)*biases: \[3\] in the checkpoint, \[4\]'):
+        run(tmp_path / 'refused', fine_tune('segmentation', trained), strict)
+    assert not checkpoints.all_checkpoints(tmp_path / 'refused')
+    assert run(tmp_path / 'taken', fine_tune('segmentation-finetune', trained), strict) == 1
+
+
 def test_a_missing_fine_tune_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         run(tmp_path / 'run', fine_tune('segmentation', tmp_path / 'model.ckpt-1'))

@@ -99,13 +99,32 @@ def test_preprocessing_can_be_replaced():
     np.testing.assert_allclose(extractor.preprocess(tf.constant([[[[2, 12, 24]]]], tf.uint8))[0, 0, 0], [1, 1, 2])
 
 
+def test_without_colours_every_channel_has_the_mean_of_the_three():
+    extractor = _extractor('resnet_v1_18', input_channels=4)
+    mean = (123.68 + 116.779 + 103.939) / 3
+    np.testing.assert_allclose(extractor.preprocess(tf.fill([1, 1, 1, 4], mean)), np.zeros((1, 1, 1, 4)), atol=1e-5)
+    assert _extractor('mobilenet_v1', input_channels=1).channel_means == (127.5,)
+
+
+@pytest.mark.parametrize('name', _NAMES)
+@pytest.mark.parametrize('channels', [1, 4])
+def test_channels_change_the_kernel_that_sees_the_image_alone(name: str, channels: int):
+    rgb, other = (build(_extractor(name, input_channels=n), channels=n)[0]._vars for n in (3, channels))
+    assert set(rgb) == set(other)
+    (changed,) = [variable for variable in rgb if rgb[variable].shape != other[variable].shape]
+    assert changed.endswith('/weights') and other[changed].shape[2] == channels
+    assert changed == next(iter(rgb))
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'text'),
     [
         ({'filter_scale': 0}, 'filter_scale'),
         ({'output_stride': 12}, 'output_stride must be 8, 16 or 32'),
         ({'output_stride': 8, 'halve_at_stride': 16}, 'halve_at_stride'),
-        ({'channel_means': (1.0,)}, 'channel_means must be three'),
+        ({'channel_means': (1.0,)}, 'channel_means must be 3 numbers'),
+        ({'input_channels': 0}, 'input_channels must be 1 or more'),
+        ({'input_channels': 4, 'channel_means': (1, 2, 3)}, 'channel_means must be 4 numbers'),
         ({'channel_scale': 0}, 'channel_scale'),
     ],
 )

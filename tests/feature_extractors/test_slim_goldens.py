@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ def variables_of(extractor: FeatureExtractor, *, scale: bool = True) -> dict[str
     return dict(store._vars)
 
 
-def build(extractor: FeatureExtractor, *, scale: bool = True):
-    """(store, function of images [1, H, W, 3] -> features in inference mode), variables created."""
+def build(extractor: FeatureExtractor, *, scale: bool = True, channels: int = 3):
+    """(store, function of images [1, H, W, channels] -> features in inference mode), variables created."""
     store = slim.VariableStore()
     hyperparams = layers.Hyperparams(
         initializer=_HYPERPARAMS.initializer, batch_norm=layers.BatchNorm(scale=scale, epsilon=1e-3)
@@ -45,7 +46,7 @@ def build(extractor: FeatureExtractor, *, scale: bool = True):
             return extractor(images)
 
     with tf.__internal__.FuncGraph('build').as_default():
-        call(tf.zeros([1, 65, 65, 3]))
+        call(tf.zeros([1, 65, 65, channels]))
     return store, call
 
 
@@ -133,6 +134,24 @@ def test_values_are_those_of_the_bundled_net(name: str):
         assert got.shape == want.shape
         assert np.abs(want).max() > 1e-3
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
+
+
+def test_vgg_pools_the_last_row_and_column_of_odd_sizes_and_else_as_slim():
+    """slim drops them (`VALID`). At multiples of 32 nothing differs; beyond, only what sees the border does."""
+    store, call = build(FEATURE_EXTRACTORS['vgg16'](output_stride=32, filter_scale=0.125))
+    rng = np.random.default_rng(3)
+    for variable in store._vars.values():
+        variable.assign(_random_weight(rng, variable))
+    image = rng.normal(size=(1, 99, 67, 3)).astype(np.float32)
+    padded = call(tf.constant(image))
+    with unittest.mock.patch.object(layers, 'max_pool', lambda net, size, **_: tf.nn.max_pool2d(net, size, 2, 'VALID')):
+        valid = call(tf.constant(image))
+        even = call(tf.constant(image[:, :96, :64]))
+    assert padded['c3'].shape[1:3] == (13, 9) and valid['c3'].shape[1:3] == (12, 8)
+    reach = 3  # pixels of c3 whose receptive field, 44 pixels of the image, may touch the border
+    np.testing.assert_allclose(padded['c3'][:, : 12 - reach, : 8 - reach], valid['c3'][:, : 12 - reach, : 8 - reach])
+    assert np.abs(padded['c3'][:, :12, :8] - valid['c3']).max() > 0
+    np.testing.assert_array_equal(call(tf.constant(image[:, :96, :64]))['c5'], even['c5'])
 
 
 def _last(points):

@@ -283,3 +283,31 @@ def test_equal_steps_in_a_chain_draw_apart():
     image, _ = run(aug.chain([step, step]), image=dark)
     first, _ = run(aug.chain([step]), image=dark)
     assert abs((image - 120).mean() - 2 * (first - 120).mean()) > 1e-3
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_images_without_colours_are_scaled_turned_and_cut_alike(channels):
+    """Channels that are equal stay equal, and the size is static, whatever their number."""
+    plane = np.random.default_rng(3).uniform(0, 255, (9, 12, 1)).astype(np.float32)
+    label = tf.zeros([9, 12], tf.int32)
+    steps = aug.chain(
+        [
+            functools.partial(aug.random_scale, min_ratio=0.5, max_ratio=2.0),
+            functools.partial(aug.random_rotation, max_angle=30.0),
+            functools.partial(aug.random_crop, height=20, width=21),
+            aug.random_horizontal_flip,
+            functools.partial(aug.random_brightness, max_delta=20.0),
+            functools.partial(aug.random_contrast, min_factor=0.5, max_factor=1.5),
+            functools.partial(aug.random_gamma, min_gamma=0.7, max_gamma=1.5),
+        ]
+    )
+    examples = tf.data.Dataset.from_tensors((np.repeat(plane, channels, -1), label, [1, 2])).map(steps)
+    assert examples.element_spec[0].shape == (20, 21, channels)
+    image, label = next(iter(examples))
+    np.testing.assert_allclose(image, np.repeat(image[..., :1], channels, -1), atol=1e-4)
+    assert (label.numpy() == 255).any()
+
+
+def test_padding_of_images_without_colours_is_the_mean_of_the_colours_mean():
+    image, _ = aug.pad_to_at_least(tf.zeros([2, 2, 4]), tf.zeros([2, 2], tf.int32), height=3, width=2)
+    np.testing.assert_allclose(image[2], np.full((2, 4), np.mean(aug.PADDING_COLOR)), rtol=1e-6)

@@ -240,4 +240,5 @@ def test_other_errors_pass_unchanged():
 
 def test_decoded_size_is_judged_from_the_first_example(shards):
     files = pipeline.record_files([shards])
-    assert 10 * 4 * 48 < pipeline._decoded_bytes(files) < 30 * 4 * 48
+    assert 10 * 4 * 48 < pipeline._decoded_bytes(files, 3) < 30 * 4 * 48
+    assert pipeline._decoded_bytes(files, 4) == pytest.approx(pipeline._decoded_bytes(files, 3) * 5 / 4)

@@ -113,3 +113,36 @@ def test_a_label_of_another_size_is_an_error_that_names_the_example():
 def test_nonsense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         example(**changes)
+
+
+def decode_as(array: np.ndarray, channels: int, kind: str = 'PNG') -> np.ndarray:
+    serialized = example(image_bytes=encoded(array, kind)).SerializeToString()
+    with pipeline.user_errors():
+        return tf_example.decode(tf.constant(serialized), channels)['image'].numpy()
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG'])
+def test_one_channel_is_grey_as_stored_or_the_luminance_of_colours(kind):
+    smooth = np.linspace(0, 255, 35).reshape(5, 7).astype(np.uint8)
+    stored = np.asarray(Image.open(io.BytesIO(encoded(smooth, kind))))
+    np.testing.assert_allclose(decode_as(smooth, 1, kind), stored[..., None], atol=0 if kind == 'PNG' else 1)
+    luminance = IMAGE @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(decode_as(IMAGE, 1)[..., 0], luminance, atol=1.01)
+    four = np.concatenate([IMAGE, np.full((5, 7, 1), 9, np.uint8)], -1)
+    np.testing.assert_allclose(decode_as(four, 1)[..., 0], luminance, atol=1.01)
+
+
+def test_four_channels_come_as_they_are():
+    four = RNG.integers(0, 256, (5, 7, 4), np.uint8)
+    np.testing.assert_array_equal(decode_as(four, 4), four)
+
+
+@pytest.mark.parametrize(('array', 'found'), [(IMAGE, 3), (LABEL, 1)])
+def test_a_fourth_channel_is_not_made_up(array, found):
+    with pytest.raises(DataError, match=rf'^a/b.png: the image has {found} channels, 4 are needed$'):
+        decode_as(array, 4)
+
+
+def test_other_numbers_of_channels_are_refused():
+    with pytest.raises(ValueError, match='channels must be 1, 3 or 4, got 6'):
+        decode_as(IMAGE, 6)

@@ -204,7 +204,7 @@ def _at_nodes(
 ) -> Solution:
     """Cuts after the named operations; what crosses them is kept, all else before the last one computed again."""
     names = [_plain_name(op.name) for op in forward.operations]
-    places = sorted({_place(node, names, activations) for node in nodes})
+    places = sorted({options.next_cut(_place(node, names, activations)) for node in nodes})
     cuts = [-1, *places, options.cuts[-1]]
     options.cuts = sorted(set(cuts))
     last = options.length

@@ -17,7 +17,7 @@ from recompute.planner import Choice, Option, Segments
 from recompute.schedule import Schedule
 
 # oneDNN computes a kernel's gradient and the following bias's in one operation: a cut between them would close a cycle.
-_NO_CUT_BEFORE = frozenset({'BiasAdd'})
+_BIAS = 'BiasAdd'
 # Cheap activations in a row that may be computed again from the same start.
 _LATE_DEPTH = 2
 _NUM_THRESHOLDS = 5
@@ -40,6 +40,7 @@ class SegmentOptions:
         self._activations = activations
         self._buffers = activations.buffers
         self._places = [b.place for b in self._buffers]
+        self._joined = _places_before_biases(activations)
         self.cuts = self._choose_cuts()
         found = sorted({b.density for b in self._buffers if b.needed and b.replaceable and b.expensive})
         last = len(found) - 1
@@ -73,6 +74,10 @@ class SegmentOptions:
         """One way to treat the segment between two positions."""
         return self._option(self.cuts[first], self.cuts[last], threshold, late, with_gradients)[0]
 
+    def next_cut(self, place: int) -> int:
+        """`place`, or the first operation behind it after which a cut may be."""
+        return self._joined.get(place, place)
+
     def schedule(self, choices: Sequence[Choice]) -> Schedule:
         """What the choices mean for the tensors of this forward pass."""
         operations = self._activations.operations
@@ -101,9 +106,9 @@ class SegmentOptions:
         filling = set(self._places)
         cuts = [-1]
         for place in sorted(filling):
-            if place + 1 >= len(operations) or operations[place + 1].type in _NO_CUT_BEFORE:
+            if place + 1 >= len(operations) or place in self._joined:
                 continue
-            ends_layer = operations[place].type in EXPENSIVE or operations[place].type in _NO_CUT_BEFORE
+            ends_layer = operations[place].type in EXPENSIVE or operations[place].type == _BIAS
             if ends_layer or (crossing[place] <= crossing[max(0, place - 1)] and crossing[place] < crossing[place + 1]):
                 cuts.append(place)
         return [*cuts, len(operations) - 1]
@@ -224,6 +229,20 @@ class SegmentOptions:
                     seen |= 1 << source
                     waiting.append(source)
         return total
+
+
+def _places_before_biases(activations: Activations) -> dict[int, int]:
+    """Every place from a convolution up to its bias, and the place of the bias.
+
+    What is read from variables alone, kernels' regularisers among it, may stand between the two.
+    """
+    place_of = {id(op): place for place, op in enumerate(activations.operations)}
+    return {
+        between: place
+        for place, op in enumerate(activations.operations)
+        if op.type == _BIAS
+        for between in range(place_of[id(op.inputs[0].op)], place)
+    }
 
 
 def _at_least_as_good(one: Option, other: Option) -> bool:

@@ -3,7 +3,7 @@
 Prints one JSON object. Peaks are resident memory above the process's size before its first step; times are medians of
 the steps after the first. Plain and planned processes take turns.
 
-    python -m benchmarks.gradient_checkpointing --suite models     # PSPNet 713x713 x2, ICNet 1025x1025 x4; about 25 min
+    python -m benchmarks.gradient_checkpointing --suite models     # PSPNet 713x713 x2, ICNet 1025x1025 x4; half an hour
     python -m benchmarks.gradient_checkpointing --suite depth      # a residual chain of 16 to 256 blocks
     python -m benchmarks.gradient_checkpointing --suite batch      # the largest batch within 16 GiB; 16 GiB are needed
     python -m benchmarks.gradient_checkpointing --suite predicted  # predicted against measured peaks
@@ -27,6 +27,7 @@ from typing import Any
 
 _NUM_CLASSES = 19
 _BLOCK_SIZE, _BLOCK_CHANNELS = 64, 32
+_NUM_CHAINS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +167,8 @@ def _predicted(flags: argparse.Namespace) -> dict[str, Any]:
             case = Case(
                 model=model, filter_scale=filter_scale, height=height, width=width, batch=batch, request=request
             )
+            if flags.only not in case.name:
+                continue
             run = _run(case)
             ratio = round(run['predicted_peak_mb'] / run['peak_mb'], 3)
             rows.append({'case': case.name, 'request': request, 'peak_mb': round(run['peak_mb']), 'predicted': ratio})
@@ -201,7 +204,80 @@ def _draw(runs: dict[str, dict[str, Any]], path: str) -> None:
 
 
 def _planner(flags: argparse.Namespace) -> dict[str, Any]:
-    raise SystemExit('not built yet')
+    """Random chains against every keep-set; the real models against the square-root rule at its own memory."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    equal = sum(_equals_brute_force(rng) for _ in range(_NUM_CHAINS))
+    models = [
+        _square_root_rule(Case(model='pspnet', height=713, width=713, batch=2)),
+        _square_root_rule(Case(model='icnet', height=1025, width=1025, batch=4)),
+    ]
+    return {'chains': _NUM_CHAINS, 'equal_to_brute_force': equal, 'square_root_rule': models}
+
+
+def _equals_brute_force(rng: Any) -> bool:
+    """One chain of 2 to 12 stages with unequal bytes and work, and a random budget."""
+    import numpy as np
+
+    from recompute import planner
+    from recompute.chains import plain_chain
+
+    length = int(rng.integers(2, 13))
+    sizes, work = rng.integers(1, 30, length), rng.integers(1, 100, length)
+    budget = int(rng.integers(sizes.max(), sizes.sum() + 1))
+    keeps = (np.arange(2**length)[:, None] >> np.arange(length)) & 1
+    # Stage by stage: bytes kept so far, bytes to be computed again in the segment at hand, the largest sum of both.
+    kept, again, peak = (np.zeros(2**length, np.int64) for _ in range(3))
+    for stage in range(length):
+        kept += keeps[:, stage] * sizes[stage]
+        peak = np.maximum(peak, kept + again)
+        again = np.where(keeps[:, stage] == 1, 0, again + sizes[stage])
+        peak = np.maximum(peak, kept + again)
+    # The stage before the objective needs no second run when it is kept; those not kept cost their work, save that the
+    # last of each segment is what is kept.
+    cost = ((1 - keeps) * work).sum(1)
+    allowed = cost[peak <= budget]
+    solution = planner.least_cost(plain_chain(sizes.tolist(), work.tolist()), length, budget)
+    if solution is None or not allowed.size:
+        return solution is None and not allowed.size
+    return solution.cost == allowed.min() and solution.peak <= budget
+
+
+def _square_root_rule(case: Case) -> dict[str, Any]:
+    """Work of the optimal plan over that of equal segments, at the memory that these take."""
+    import tensorflow as tf
+
+    from recompute import planner
+    from recompute.activations import Activations
+    from recompute.chains import equal_segments
+    from recompute.forward import ForwardGraph
+    from recompute.needed import tensors_needed
+    from recompute.segments import SegmentOptions
+
+    model = _model(case)
+    model.build()
+    variables = list(model.trainable_variables)
+    shape = (case.batch, case.height, case.width)
+    graph = tf.__internal__.FuncGraph('forward')
+    with graph.as_default(), model.entered():
+        predictions = model.predict(model.preprocess(tf.zeros([*shape, 3])), is_training=True)
+        forward = ForwardGraph(tf.add_n(list(model.loss(predictions, tf.zeros(shape, tf.int32)).values())))
+        handles = [graph.capture(variable.handle) for variable in variables]
+        activations = Activations(forward, tensors_needed(forward, variables), forward.depending_on(handles))
+    options = SegmentOptions(activations)
+    segments = options.all(with_gradients=False)
+    rule = equal_segments(segments, options.length)
+    best = planner.least_cost(segments, options.length, rule.peak)
+    assert best is not None
+    return {
+        'case': case.name,
+        'segments_of_the_rule': len(rule.choices),
+        'peak_of_plain': round(rule.peak / activations.plain_bytes, 3),
+        'forward_work_of_the_rule': round(rule.cost / activations.total_work, 3),
+        'forward_work_of_the_plan': round(best.cost / activations.total_work, 3),
+        'plan_over_rule': round(best.cost / rule.cost, 3),
+    }
 
 
 _SUITES = {
@@ -323,7 +399,7 @@ def _model(case: Case) -> Any:
     from protos import model_pb2
 
     if case.model.startswith('chain'):
-        return _chain(int(case.model.removeprefix('chain')))
+        return _Chain(int(case.model.removeprefix('chain')))
     config = text_format.Parse(
         f"""{case.model} {{
           num_classes: {_NUM_CLASSES} filter_scale: {case.filter_scale} pooling_factors: [1, 2, 3, 6]
@@ -336,9 +412,54 @@ def _model(case: Case) -> Any:
     return model_builder.build(config)
 
 
-def _chain(depth: int) -> Any:
-    """A plain residual chain: convolution, batch norm, ReLU, sum, `depth` times."""
-    raise SystemExit('not built yet')
+class _Chain:
+    """A plain residual chain: convolution, batch norm, ReLU, sum, `depth` times, and a classifier."""
+
+    def __init__(self, depth: int):
+        from core import layers
+        from third_party import slim
+
+        self._depth, self._slim, self._layers = depth, slim, layers
+        self._store = slim.VariableStore()
+        self._hyperparams = layers.Hyperparams(initializer=slim.variance_scaling_initializer())
+
+    def build(self) -> None:
+        import tensorflow as tf
+
+        with tf.__internal__.FuncGraph('build').as_default():
+            self.predict(tf.zeros([1, 8, 8, 3]), is_training=True)
+
+    def entered(self) -> Any:
+        return self._store.scope()
+
+    def preprocess(self, images: Any) -> Any:
+        return images / 255.0
+
+    def predict(self, images: Any, is_training: bool) -> dict[str, Any]:
+        with self.entered(), self._layers.layer_scope(self._hyperparams, is_training=is_training):
+            features = self._slim.conv2d(images, _BLOCK_CHANNELS, 3, scope='stem')
+            for i in range(self._depth):
+                features = features + self._slim.conv2d(features, _BLOCK_CHANNELS, 3, scope=f'block_{i}')
+            classifier = {'activation_fn': None, 'normalizer_fn': None, 'scope': 'classifier'}
+            return {'logits': self._slim.conv2d(features, _NUM_CLASSES, 1, **classifier)}
+
+    def loss(self, predictions: dict[str, Any], labels: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, predictions['logits'])
+        return {'loss': tf.reduce_mean(losses)}
+
+    def regularization_loss(self) -> Any:
+        import tensorflow as tf
+
+        return tf.constant(0.0)
+
+    def variables_by_name(self) -> dict[str, Any]:
+        return dict(self._store._vars)
+
+    @property
+    def trainable_variables(self) -> tuple[Any, ...]:
+        return tuple(variable for variable in self.variables_by_name().values() if variable.trainable)
 
 
 if __name__ == '__main__':

@@ -77,6 +77,12 @@ class Activations:
         self.waiting_gradients = self._count_gradients(differentiable)
 
     @property
+    def regularizer_gradient_bytes(self) -> int:
+        """Gradients of an L2 regulariser: plain training has them all as soon as its backward pass begins."""
+        losses = [op for op in self.operations if op.type == 'L2Loss' and op.inputs[0].op.type == 'ReadVariableOp']
+        return sum(costs.num_bytes(op.inputs[0]) for op in losses)
+
+    @property
     def plain_bytes(self) -> int:
         """What plain training keeps for the backward pass."""
         return sum(buffer.size for buffer in self.buffers if buffer.needed)

@@ -23,6 +23,9 @@ from third_party import gradients as tf_gradients
 
 # No budget: so much of a forward pass may be done again.
 _AUTO_WORK = 1 / 3
+# What TensorFlow itself takes in its first steps: compiled kernels and their scratch memory, about the same for every
+# model measured (benchmarks/gradient_checkpointing.py --suite predicted).
+RUNTIME_BYTES = 250_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
 
@@ -182,18 +185,20 @@ def _choose(request: Request, forward: ForwardGraph, activations: Activations, o
         return _within(segments, options, int(request.share * activations.plain_bytes), 'of activations')
     segments = options.all(keep_expensive=request.mode is Mode.SPEED)
     if request.budget is not None:
-        return _within(segments, options, request.budget, 'for a step')
+        return _within(segments, options, request.budget - RUNTIME_BYTES, 'for a step', RUNTIME_BYTES)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return planner.least_peak(segments, options.length, most_cost=most)
 
 
-def _within(segments: planner.Segments, options: SegmentOptions, budget: int, what: str) -> Solution:
-    solution = planner.least_cost(segments, options.length, budget)
+def _within(segments: planner.Segments, options: SegmentOptions, budget: int, what: str, besides: int = 0) -> Solution:
+    """Least work within `budget`, to which the message adds what a step takes `besides`."""
+    solution = planner.least_cost(segments, options.length, budget) if budget > 0 else None
     if solution is None:
         least = planner.least_peak(segments, options.length)
+        least, missing = least.peak + besides, least.peak - budget
         raise UsageError(
-            f'memory_budget: {_megabytes(budget)} {what} is less than this model needs at this crop and batch; the '
-            f'least is {_megabytes(least.peak)}, {_megabytes(least.peak - budget)} more. Choose that, a smaller '
+            f'memory_budget: {_megabytes(budget + besides)} {what} is less than this model needs at this crop and '
+            f'batch; the least is {_megabytes(least)}, {_megabytes(missing)} more. Choose that, a smaller '
             'train_config.batch_size, or a smaller crop'
         )
     return solution
@@ -239,7 +244,9 @@ def _describe(
     options: SegmentOptions,
 ) -> Plan:
     plain = options.option(0, options.length, KEEP_ALL)
-    peak = _exact_peak(choices, options)
+    plain_peak = plain.kept + plain.needed + activations.regularizer_gradient_bytes
+    again = sum(choice.option.cost for choice in choices)
+    peak = _exact_peak(choices, options) if again else plain_peak
     kernels = activations.waiting_gradients[0] if activations.waiting_gradients else 0
     batch_size = _batch_size(activations)
     return Plan(
@@ -247,10 +254,10 @@ def _describe(
         batch_size=batch_size,
         plain_activation_bytes=activations.plain_bytes,
         kept_activation_bytes=sum(choice.option.kept for choice in choices),
-        plain_peak_bytes=max(plain.kept + plain.needed, kernels),
-        peak_bytes=max(peak, kernels),
-        bytes_per_image=peak / max(1, batch_size),
-        extra_work=sum(choice.option.cost for choice in choices) / max(1.0, activations.total_work),
+        plain_peak_bytes=max(plain_peak, kernels) + RUNTIME_BYTES,
+        peak_bytes=max(peak, kernels) + RUNTIME_BYTES,
+        bytes_per_image=(peak - kernels) / max(1, batch_size),
+        extra_work=again / max(1.0, activations.total_work),
         segments=[_segment(choice, forward, activations, options) for choice in choices],
     )
 

@@ -52,11 +52,13 @@ def use_bfloat16(enabled: bool) -> None:
 
 
 def keep_order_of_sums() -> None:
-    """Stops TensorFlow from merging and factoring sums in a way that depends on what else the graph holds.
+    """Stops TensorFlow from merging and factoring operations in a way that depends on what else the graph holds.
 
-    With it a step that computes some activations twice gives the same bits as one that keeps them all.
+    With it a step that computes some activations twice gives the same bits as one that keeps them all. The remapper
+    fuses batch norm and ReLU, for one, only where nothing else reads what lies between, and never in a copy that has to
+    wait; fused and alone they round differently where oneDNN has no kernel for a number of channels.
     """
-    tf.config.optimizer.set_experimental_options({'arithmetic_optimization': False})
+    tf.config.optimizer.set_experimental_options({'arithmetic_optimization': False, 'remapping': False})
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

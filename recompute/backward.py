@@ -54,7 +54,7 @@ class _Walk:
         operations = self._forward.operations
         segment = None
         with tf.name_scope('backward'):
-            self._add(objective, tf.ones_like(objective), 0)
+            self._add(objective, self._seed(objective), 0)
             for index in reversed(range(len(operations))):
                 if not any(id(t) in self._open for t in operations[index].outputs) or not operations[index].inputs:
                     continue
@@ -63,6 +63,11 @@ class _Walk:
                     self._finish_segment()
                 self._differentiate(operations[index], active, self._forward.created[index])
             return [self._take(handle) for handle in handles]
+
+    def _seed(self, objective: tf.Tensor) -> tf.Tensor:
+        """d objective / d objective. A constant, so it is told to wait, and with it what the last segment reruns."""
+        with tf.control_dependencies([objective] if self._rerun else []):
+            return tf.ones_like(objective)
 
     def _differentiate(self, op: tf.Operation, active: set[int], created: int) -> None:
         incoming = [self._take(t) for t in op.outputs]

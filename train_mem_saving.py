@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import train
 from core import command_line
 from core.errors import UsageError
-
-if TYPE_CHECKING:
-    from protos.pipeline_pb2 import PipelineConfig
-    from recompute.plan import Request
+from recompute.budget import parse_budget
 
 _EXAMPLES = """\
   least memory for at most a third of a forward pass more work:
@@ -64,12 +61,18 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses flags, plans, and trains unless only the plan is wanted; returns the exit code."""
     args = make_parser().parse_args(arguments)
-    if args.memory_budget and args.checkpoint_nodes:
-        raise UsageError('--memory_budget and --checkpoint_nodes: choose one of them')
+    asked = _asked(args)
     config, options = train.prepare(args)
-    from engine import train_lib
+    from engine import recompute_plan, train_lib
+    from recompute.plan import Mode, Request
 
-    options = dataclasses.replace(options, recompute=_request(args, config), log_memory=args.log_memory)
+    if asked:
+        request = Request(**asked)
+    elif args.mode:
+        request = Request(mode=Mode(args.mode))
+    else:
+        request = recompute_plan.request_from_config(config.train_config.gradient_checkpointing)
+    options = dataclasses.replace(options, recompute=request, log_memory=args.log_memory)
     if args.plan_only:
         print(json.dumps(train_lib.plan(config, options), indent=2))
     else:
@@ -77,17 +80,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _request(args: argparse.Namespace, config: PipelineConfig) -> Request:
-    from engine import recompute_plan
-    from recompute.plan import Mode, Request, parse_budget
-
-    if args.checkpoint_nodes is not None:
-        return Request(nodes=recompute_plan.checked_nodes(args.checkpoint_nodes))
+def _asked(args: argparse.Namespace) -> Mapping[str, Any]:
+    """The budget or the nodes of a `Request`; nothing if no flag says them. Loads no TensorFlow."""
+    if args.memory_budget is not None and args.checkpoint_nodes is not None:
+        raise UsageError('--memory_budget and --checkpoint_nodes: choose one of them')
     if args.memory_budget is not None:
-        return Request(**parse_budget(args.memory_budget, '--memory_budget'))
-    if args.mode:
-        return Request(mode=Mode(args.mode))
-    return recompute_plan.request_from_config(config.train_config.gradient_checkpointing)
+        return parse_budget(args.memory_budget, '--memory_budget')
+    if args.checkpoint_nodes is None:
+        return {}
+    names = [name.strip() for name in args.checkpoint_nodes.split(',') if name.strip()]
+    if not names:
+        raise UsageError(
+            f'--checkpoint_nodes: got {args.checkpoint_nodes!r}, choose names of operations, tensors or scopes: a,b,c'
+        )
+    return {'nodes': names}
 
 
 if __name__ == '__main__':

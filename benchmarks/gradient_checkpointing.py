@@ -296,7 +296,8 @@ def _measure(case: Case) -> dict[str, Any]:
 
     from core.errors import UsageError
     from engine import devices, memory, recompute_plan
-    from recompute.plan import Mode, Planner, Request, parse_budget
+    from recompute.budget import parse_budget
+    from recompute.plan import Mode, Planner, Request
 
     modes = {'plain': Mode.NONE, 'auto': Mode.AUTO, 'speed': Mode.SPEED, 'memory': Mode.MEMORY}
     if case.request in modes:

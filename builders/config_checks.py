@@ -12,9 +12,11 @@ from builders import config_ranges as tables
 from builders import pairs
 from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
+from core.errors import UsageError
 from protos.eval_pb2 import EvalConfig
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
+from recompute.budget import parse_budget
 
 _NEEDED_BLOCKS = {
     None: ('model',),
@@ -205,6 +207,12 @@ def _training_problems(train: TrainConfig) -> Iterator[str]:
             )
     if problem:
         yield problem
+    budget = train.gradient_checkpointing.memory_budget
+    try:
+        if budget:
+            parse_budget(budget, 'train_config.gradient_checkpointing.memory_budget')
+    except UsageError as error:
+        yield str(error)
 
 
 def _evaluation_in_training_problems(config: PipelineConfig) -> Iterator[str]:

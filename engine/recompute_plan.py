@@ -9,10 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from core.errors import UsageError
 from engine import memory
 from protos.train_pb2 import GradientCheckpointing
-from recompute.plan import Mode, Plan, Planner, Request, parse_budget
+from recompute.budget import parse_budget
+from recompute.plan import Mode, Plan, Planner, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -80,11 +80,3 @@ def _write(content: dict[str, Any], path: str) -> None:
     with tf.io.gfile.GFile(temporary, 'w') as file:
         file.write(json.dumps(content, indent=2) + '\n')
     tf.io.gfile.rename(temporary, path, overwrite=True)
-
-
-def checked_nodes(text: str) -> list[str]:
-    """`a,b,c` -> the names. Raises UsageError if there is none."""
-    names = [name.strip() for name in text.split(',') if name.strip()]
-    if not names:
-        raise UsageError(f'--checkpoint_nodes: got {text!r}, choose names of operations, tensors or scopes: a,b,c')
-    return names

@@ -114,6 +114,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
 
     Raises UsageError for a budget that cannot be met or a node that does not exist.
     """
+    _check_batch_size(config.train_config, options)
     single = dataclasses.replace(options, num_clones=1)
     batch_size = config.train_config.batch_size // options.num_clones
     strategy = _prepare(config.train_config, single)
@@ -177,15 +178,19 @@ def _memory() -> dict[str, float]:
 def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
     """Devices, number format and seeds, all of which have to be set before anything runs."""
     strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
+    _check_batch_size(train_config, options)
+    devices.keep_order_of_sums()
+    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    tf.random.set_seed(train_config.random_seed)
+    return strategy
+
+
+def _check_batch_size(train_config: TrainConfig, options: TrainOptions) -> None:
     if train_config.batch_size % options.num_clones:
         raise UsageError(
             f'train_config.batch_size: got {train_config.batch_size}, '
             f'choose a multiple of --num_clones={options.num_clones}'
         )
-    devices.keep_order_of_sums()
-    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
-    tf.random.set_seed(train_config.random_seed)
-    return strategy
 
 
 def _initial_values(model: SegmentationModel, state: TrainState, train_config: TrainConfig, logdir: str) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -28,6 +29,8 @@ _AUTO_WORK = 1 / 3
 RUNTIME_BYTES = 250_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
+
+_Rounding = Callable[[float], int]
 
 
 class Mode(enum.Enum):
@@ -145,34 +148,6 @@ class Planner:
         return options.schedule(choices) if any(choice.option.cost for choice in choices) else None
 
 
-def parse_budget(text: str, flag: str) -> dict[str, Any]:
-    """`6GB`, `800 MiB` -> {'budget': bytes}; `25%` -> {'share': 0.25}. Raises UsageError for anything else."""
-    match = re.fullmatch(r'\s*([0-9.]+)\s*(%|[KMGT]i?B|B)\s*', text, re.IGNORECASE)
-    units = {
-        'B': 1,
-        'KB': 1e3,
-        'MB': 1e6,
-        'GB': 1e9,
-        'TB': 1e12,
-        'KIB': 2**10,
-        'MIB': 2**20,
-        'GIB': 2**30,
-        'TIB': 2**40,
-    }
-    try:
-        number = float(match[1]) if match else 0.0
-    except ValueError:
-        number = 0.0
-    if match is None or number <= 0 or (match[2] == '%' and number > 100):
-        raise UsageError(
-            f'{flag}: got {text!r}, choose bytes such as 6GB or 800MiB, or a share of the activations that plain '
-            'training keeps, such as 25%'
-        )
-    if match[2] == '%':
-        return {'share': number / 100}
-    return {'budget': int(number * units[match[2].upper()])}
-
-
 def _choose(request: Request, forward: ForwardGraph, activations: Activations, options: SegmentOptions) -> Solution:
     if request.nodes:
         return _at_nodes(request.nodes, forward, activations, options)
@@ -182,24 +157,41 @@ def _choose(request: Request, forward: ForwardGraph, activations: Activations, o
         )
     if request.share is not None:
         segments = options.all(with_gradients=False)
-        return _within(segments, options, int(request.share * activations.plain_bytes), 'of activations')
+        plain = max(1, activations.plain_bytes)
+        return _within(
+            segments,
+            options,
+            math.ceil(request.share * plain),
+            lambda count, rounded: f'{rounded(1000 * count / plain) / 10:g}% of the activations',
+        )
     segments = options.all(keep_expensive=request.mode is Mode.SPEED)
     if request.budget is not None:
-        return _within(segments, options, request.budget - RUNTIME_BYTES, 'for a step', RUNTIME_BYTES)
+        return _within(segments, options, request.budget - RUNTIME_BYTES, _megabytes, RUNTIME_BYTES)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return planner.least_peak(segments, options.length, most_cost=most)
 
 
-def _within(segments: planner.Segments, options: SegmentOptions, budget: int, what: str, besides: int = 0) -> Solution:
-    """Least work within `budget`, to which the message adds what a step takes `besides`."""
+def _within(
+    segments: planner.Segments,
+    options: SegmentOptions,
+    budget: int,
+    said: Callable[[float, _Rounding], str],
+    besides: int = 0,
+) -> Solution:
+    """Least work within `budget`; messages add what a step takes `besides` and write bytes as `said` does."""
+    # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
+    whole = min(segments[0, options.length], key=lambda option: option.cost)
+    plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
+    if not plain.cost and plain.peak <= budget:
+        return plain
     solution = planner.least_cost(segments, options.length, budget) if budget > 0 else None
-    if solution is None:
-        least = planner.least_peak(segments, options.length)
-        least, missing = least.peak + besides, least.peak - budget
+    solution = solution or planner.least_peak(segments, options.length)
+    if solution.peak > budget:
         raise UsageError(
-            f'memory_budget: {_megabytes(budget + besides)} {what} is less than this model needs at this crop and '
-            f'batch; the least is {_megabytes(least)}, {_megabytes(missing)} more. Choose that, a smaller '
-            'train_config.batch_size, or a smaller crop'
+            f'memory_budget: {said(budget + besides, math.floor)} is less than a step of this model needs at this crop '
+            f'and batch; the least is {said(solution.peak + besides, math.ceil)}, '
+            f'{said(solution.peak - budget, math.ceil)} more. Choose that, a smaller train_config.batch_size, or a '
+            'smaller crop'
         )
     return solution
 
@@ -226,9 +218,9 @@ def _place(node: str, names: Sequence[str], activations: Activations) -> int:
     wanted = node.strip().removesuffix('/')
     wanted = re.sub(r':\d+$', '', wanted)
     filling = {b.place for b in activations.buffers}
-    found = [p for p, name in enumerate(names) if p in filling and (name == wanted or name.startswith(f'{wanted}/'))]
+    found = [p for p, name in enumerate(names) if name == wanted or name.startswith(f'{wanted}/')]
     if found:
-        return found[-1]
+        return max((p for p in found if p in filling), default=found[-1])  # small outputs are in no buffer
     scopes = {'/'.join(name.split('/')[:depth]) for name in names for depth in range(1, name.count('/') + 2)}
     near = difflib.get_close_matches(wanted, sorted(scopes), n=_NUM_NAMES_SHOWN, cutoff=0.0)
     raise UsageError(
@@ -300,5 +292,8 @@ def _plain_name(name: str) -> str:
     return _REPLICA.sub('', name)
 
 
-def _megabytes(count: float) -> str:
-    return f'{count / 1e6:,.0f} MB'
+def _megabytes(count: float, rounded: _Rounding = round) -> str:
+    """`6,120 MB`, `83.4 MB`, `912 kB`."""
+    size, unit = (count / 1e6, 'MB') if count >= 1e7 else (count / 1e3, 'kB')
+    decimals = 1 if 0 < size < 100 else 0
+    return f'{rounded(size * 10**decimals) / 10**decimals:,.{decimals}f} {unit}'

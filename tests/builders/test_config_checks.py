@@ -272,6 +272,11 @@ CASES: dict[str, tuple[list[str], str]] = {
         ['eval_config.eval_input_type={}'],
         'eval_config.eval_input_type: not set; choose cropped_eval_input or padded_eval_input',
     ),
+    'memory budget': (
+        ['train_config.gradient_checkpointing.memory_budget=120%'],
+        "train_config.gradient_checkpointing.memory_budget: got '120%', choose bytes such as 6GB or 800MiB, or a share "
+        'of the activations that plain training keeps, such as 25%',
+    ),
     'clipping': (
         ['train_config.optimizer.gradient_clipping_norm=-1'],
         'train_config.optimizer.gradient_clipping_norm: got -1, choose 0 or more',

@@ -79,7 +79,7 @@ def export(
     """
     _check_shapes(input_shape, pad_to_shape)
     _check_output_dir(output_dir)
-    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
+    checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(

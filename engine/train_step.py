@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ REGULARIZATION_LOSS = 'regularization_loss'
 TOTAL_LOSS = 'total_loss'
 LEARNING_RATE = 'learning_rate'
 GRADIENT_NORM = 'gradient_norm'
+SKIPPED = 'skipped'
 
 Scalars = Mapping[str, tf.Tensor]
 
@@ -35,6 +37,7 @@ def make_train_step(
     add_regularization_loss: bool,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
+    skip_not_finite: bool = False,
 ) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
 
@@ -42,10 +45,14 @@ def make_train_step(
     `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
     `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
     are computed twice for them, which changes no number, and `on_plan` is told.
+
+    With `skip_not_finite` a step whose total loss or gradient norm is not finite, on any replica, leaves every variable
+    and slot as it was, and only the step is counted; the scalar `skipped` is 1 then, else 0.
     """
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         variables = list(state.trainable.values())
+        averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
         losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / strategy.num_replicas_in_sync)
         known = planner.plan if planner else None
@@ -53,7 +60,7 @@ def make_train_step(
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
         gradients = _present(state, backward.gradients(forward, variables, schedule))
-        losses[GRADIENT_NORM] = _apply(optimizer, state, gradients)
+        losses.update(_apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages))
         return losses
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -75,7 +82,8 @@ def _losses(
     losses = dict(model.loss(predictions, batch[fields.LABEL]))
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = model.regularization_loss()
-    losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
+    # Two at a time: the order of add_n's sum depends on which memory is free.
+    losses[TOTAL_LOSS] = functools.reduce(tf.add, list(losses.values()))
     return losses
 
 
@@ -88,8 +96,19 @@ def _present(state: TrainState, gradients: list[tf.Tensor | None]) -> dict[str, 
     return {name: tf.convert_to_tensor(gradient) for name, gradient in by_name.items() if gradient is not None}
 
 
-def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping."""
+def _apply(
+    optimizer: Optimizer,
+    state: TrainState,
+    gradients: Mapping[str, tf.Tensor],
+    *,
+    total_loss: tf.Tensor,
+    averages: list[tf.Tensor] | None,
+) -> dict[str, tf.Tensor]:
+    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
+
+    Where `averages` are given, values of `state.averages` from before the forward pass, a step that is not finite puts
+    them back instead of updating, and whether it did is returned too.
+    """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
     summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients.values()))
@@ -105,5 +124,22 @@ def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.T
                 group=False,
             )
 
-    replica.merge_call(update_all, args=tuple(clipped))
-    return norm
+    if averages is None:
+        replica.merge_call(update_all, args=tuple(clipped))
+        return {GRADIENT_NORM: norm}
+    finite = tf.math.is_finite(norm) & tf.math.is_finite(replica.all_reduce(tf.distribute.ReduceOp.SUM, total_loss))
+
+    def update_or_not(strategy: tf.distribute.Strategy, finite: Any, averages: Any, *per_replica: Any) -> None:
+        def update() -> tf.Tensor:
+            update_all(strategy, *per_replica)
+            return tf.constant(True)
+
+        def put_back() -> tf.Tensor:
+            for variable, before in zip(state.averages, averages, strict=True):
+                strategy.extended.update(variable, lambda v, value: v.assign(value), args=(before,), group=False)
+            return tf.constant(False)
+
+        tf.cond(strategy.experimental_local_results(finite)[0], update, put_back)
+
+    replica.merge_call(update_or_not, args=(finite, averages, *clipped))
+    return {GRADIENT_NORM: norm, SKIPPED: 1.0 - tf.cast(finite, tf.float32)}

@@ -225,9 +225,7 @@ def test_a_truncated_shard_is_named_with_what_was_read(model, tmp_path):
     run = tiny_run.make(tmp_path)
     path = tmp_path / 'eval-1.tfrecord'
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(
-        DataError, match=rf'^{path}: record 3 at byte \d+: the file is cut off in this record'
-    ):
+    with pytest.raises(DataError, match=rf'^{path}: record 3 at byte \d+: the file is cut off in this record'):
         _evaluator(run).evaluate(_checkpoint(model, tmp_path))
 
 

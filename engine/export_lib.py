@@ -90,7 +90,7 @@ def export(
         with_probabilities=output_probabilities,
     )
     concrete = servable.trace(input_shape)
-    restored = inference.restore(model, concrete, checkpoint)
+    restored = inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     temporary = f'{os.path.normpath(output_dir)}.unfinished-{os.getpid()}'
     try:
         tf.io.gfile.makedirs(temporary)

@@ -79,7 +79,8 @@ class AccumulatingStep:
     def _part(self, value: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Number `index` of [B, ...] cut into equal parts."""
         size = value.shape[0] // self._num_parts
-        return tf.reshape(value, [self._num_parts, size, *value.shape[1:]])[index]
+        rest = value.shape[1:]
+        return tf.slice(value, tf.stack([index * size, *[0] * len(rest)]), [size, *rest])
 
     def _mean(self, scalars: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         return {name: self._strategy.reduce('MEAN', value, axis=None) for name, value in scalars.items()}

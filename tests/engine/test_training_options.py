@@ -12,10 +12,14 @@ import tensorflow as tf
 
 from builders import optimizer_builder
 from core.errors import CheckpointError, ConfigError, UsageError
+from core.losses import Focal, HardestPixels, SoftmaxCrossEntropy, WeightedSum
+from core.region_losses import LovaszSoftmax, SoftDice
 from core.servable import Servable
-from engine import checkpoints, eval_results, inference
+from engine import checkpoints, devices, eval_results, inference, recompute_plan
 from engine.eval_lib import Evaluator
-from engine.train_lib import TrainOptions, train
+from engine.train_lib import TrainOptions, make_state, train
+from engine.train_step import make_train_step
+from recompute.plan import Mode, Request
 from tests import tiny_run, tiny_training
 from tests.tiny_training import build_dataset, build_model, config
 
@@ -115,6 +119,54 @@ def test_parts_with_a_recompute_plan_are_bit_equal(tmp_path):
         tmp_path / 'planned',
         f'{parts} gradient_checkpointing {{ checkpoint_node: "SharedFeatureExtractor/tiny/conv1" }} }}',
     )
+    assert (tmp_path / 'planned' / 'recompute_plan.json').exists()
+    assert_bit_equal(tensors(tmp_path / 'planned'), tensors(tmp_path / 'plain'))
+
+
+def test_a_plan_for_parts_is_that_of_the_smaller_batch():
+    def plan(batch_size, num_parts):
+        own = config()
+        strategy = devices.make_strategy(num_clones=1, clone_on_cpu=False)
+        optimizer = optimizer_builder.build(own.train_config.optimizer)
+        model, state = make_state(own, strategy, optimizer, build_model)
+        plans = []
+        step = make_train_step(
+            model=model,
+            optimizer=optimizer,
+            state=state,
+            strategy=strategy,
+            add_regularization_loss=True,
+            num_parts=num_parts,
+            planner=recompute_plan.planner(Request(mode=Mode.MEMORY)),
+            on_plan=plans.append,
+        )
+        batch = {
+            'image': tf.TensorSpec([batch_size, 99, 131, 3]),
+            'label': tf.TensorSpec([batch_size, 99, 131], tf.int32),
+        }
+        step.get_concrete_function(batch)
+        return plans[-1].batch_size, plans[-1].peak_bytes, plans[-1].bytes_per_image
+
+    assert plan(8, 4) == plan(2, 1)
+
+
+def test_losses_of_regions_and_hard_pixels_with_a_recompute_plan_are_bit_equal(tmp_path):
+    terms = [
+        (1.0, HardestPixels(cross_entropy=SoftmaxCrossEntropy(), share=0.25, threshold=0.3)),
+        (1.0, LovaszSoftmax()),
+        (0.5, SoftDice(per_image=True)),
+        (0.5, Focal(cross_entropy=SoftmaxCrossEntropy(), gamma=2.0)),
+    ]
+
+    def build(config, **arguments):
+        model = build_model(config, **arguments)
+        model._pixel_loss = WeightedSum(terms=terms)
+        return model
+
+    for name, plan in (('plain', ''), ('planned', 'gradient_checkpointing { checkpoint_node: "Predictions" }')):
+        options = TrainOptions(logdir=str(tmp_path / name))
+        override = config(f'train_config {{ num_steps: 3 {plan} }}')
+        train(override, options, build_model=build, build_dataset=build_dataset)
     assert (tmp_path / 'planned' / 'recompute_plan.json').exists()
     assert_bit_equal(tensors(tmp_path / 'planned'), tensors(tmp_path / 'plain'))
 

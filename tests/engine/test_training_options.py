@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,19 @@ def assert_bit_equal(ours, theirs):
         np.testing.assert_array_equal(value, theirs[name], err_msg=name)
 
 
+def eval_reader(folder):
+    """The config of one example to evaluate, whose records are written into `folder`."""
+    image = np.random.default_rng(0).integers(0, 256, (tiny_training.HEIGHT, tiny_training.WIDTH, 3), np.uint8)
+    tiny_run.write_records(folder / 'eval.tfrecord', [image], [image.argmax(-1).astype(np.uint8)], ['a.png'])
+    return f'eval_input_reader {{ tf_record_input_reader {{ input_path: "{folder}/eval.tfrecord" }} }}'
+
+
+def cross_entropy(logdir, step):
+    """Of the evaluation in training."""
+    path = eval_results.path_of_step(str(logdir / 'evaluation'), step)
+    return json.loads(Path(path).read_text())['cross_entropy']
+
+
 RESUMED = {
     'rmsprop': f'optimizer {{ rmsprop_optimizer {{ {RATE} centered: true momentum_optimizer_value: 0.9 }} }}',
     'adagrad, in parts': f'optimizer {{ adagrad_optimizer {{ {RATE} }} }} gradient_accumulation_steps: 2',
@@ -98,8 +112,11 @@ def test_parts_of_a_batch_equal_the_whole(tmp_path, whole_batches, parts):
 
 
 def test_parts_on_two_devices_equal_those_on_one(tmp_path):
-    """Two batches of 4 go to the devices in turn: together they are one of 8."""
-    override = f'{FROZEN} train_config {{ gradient_accumulation_steps: 2 num_steps: 3 moving_average_decay: 0.9 }}'
+    """Two batches of 4 go to the devices in turn: together they are one of 8. Averages are evaluated on the way."""
+    options = 'gradient_accumulation_steps: 2 num_steps: 3 moving_average_decay: 0.9 eval_interval: 2'
+    override = (
+        f'{FROZEN} train_config {{ {options} }} eval_config {{ use_moving_averages: true }} {eval_reader(tmp_path)}'
+    )
     for clones in ('1', '2'):
         command = [sys.executable, '-m', 'tests.tiny_training', str(tmp_path / clones), override, clones]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
@@ -110,6 +127,8 @@ def test_parts_on_two_devices_equal_those_on_one(tmp_path):
     assert {HEAD, f'{HEAD}/Momentum', f'{HEAD}/{AVERAGE}'} <= moved
     for name, value in two.items():
         np.testing.assert_allclose(value, one[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    scores = [cross_entropy(tmp_path / clones, 3) for clones in ('1', '2')]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
 def test_parts_with_a_recompute_plan_are_bit_equal(tmp_path):
@@ -225,9 +244,7 @@ def test_a_model_for_inference_takes_the_averages(tmp_path):
 
 
 def test_evaluation_in_training_uses_the_averages_and_gives_the_weights_back(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (tiny_training.HEIGHT, tiny_training.WIDTH, 3), np.uint8)
-    tiny_run.write_records(tmp_path / 'eval.tfrecord', [image], [image.argmax(-1).astype(np.uint8)], ['a.png'])
-    reader = f'eval_input_reader {{ tf_record_input_reader {{ input_path: "{tmp_path}/eval.tfrecord" }} }}'
+    reader = eval_reader(tmp_path)
     averaged = 'train_config { moving_average_decay: 0.99 eval_interval: 3 } eval_config { use_moving_averages: true }'
     run(tmp_path / 'evaluated', averaged, reader)
     run(tmp_path / 'plain', 'train_config { moving_average_decay: 0.99 }')
@@ -237,10 +254,8 @@ def test_evaluation_in_training_uses_the_averages_and_gives_the_weights_back(tmp
     model = build_model(own.model)
     model.build()
     evaluator = Evaluator(own, model)
-    path = eval_results.path_of_step(str(tmp_path / 'evaluated' / 'evaluation'), 6)
-    written = Path(path).read_text()
     score = evaluator.evaluate(str(tmp_path / 'evaluated' / 'model.ckpt-6')).metrics['cross_entropy']
-    assert f'"cross_entropy": {score}'[:25] in written
+    assert cross_entropy(tmp_path / 'evaluated', 6) == pytest.approx(score, rel=1e-6)
     own.eval_config.use_moving_averages = False
     other = Evaluator(own, model).evaluate(str(tmp_path / 'evaluated' / 'model.ckpt-6')).metrics['cross_entropy']
     assert other != pytest.approx(score, rel=1e-3)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from core import fields
 from core.model import SegmentationModel
-from core.optimizers import Optimizer
+from core.optimizers import LEARNING_RATE, Optimizer
+from engine.gradient_accumulation import AccumulatingStep
 from engine.train_state import TrainState
 from recompute import backward
 from recompute.forward import ForwardGraph
@@ -21,7 +22,6 @@ _LOGGER = logging.getLogger(__name__)
 
 REGULARIZATION_LOSS = 'regularization_loss'
 TOTAL_LOSS = 'total_loss'
-LEARNING_RATE = 'learning_rate'
 GRADIENT_NORM = 'gradient_norm'
 SKIPPED = 'skipped'
 
@@ -35,6 +35,7 @@ def make_train_step(
     state: TrainState,
     strategy: tf.distribute.Strategy,
     add_regularization_loss: bool,
+    num_parts: int = 1,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
     skip_not_finite: bool = False,
@@ -44,33 +45,59 @@ def make_train_step(
     The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
     `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
     `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
-    are computed twice for them, which changes no number, and `on_plan` is told.
+    are computed twice for them, which changes no number, and `on_plan` is told. With `num_parts` above 1 the batch
+    is cut into so many parts: see `gradient_accumulation`.
 
     With `skip_not_finite` a step whose total loss or gradient norm is not finite, on any replica, leaves every variable
     and slot as it was, and only the step is counted; the scalar `skipped` is 1 then, else 0.
     """
 
-    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
-        averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
         losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
-        forward = ForwardGraph(losses[TOTAL_LOSS] / strategy.num_replicas_in_sync)
+        forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
         schedule = planner(forward, variables) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
         gradients = _present(state, backward.gradients(forward, variables, schedule))
-        losses.update(_apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages))
-        return losses
+        return losses, gradients
+
+    def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return _apply(optimizer, state, gradients, total_loss=None, averages=None)
+
+    def finished(learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
+        state.step.assign_add(1)
+        return {LEARNING_RATE: learning_rate}
+
+    def learning_rate() -> tf.Tensor:
+        return optimizer.scalars(state.step)[LEARNING_RATE]
+
+    if num_parts > 1:
+        if skip_not_finite:
+            raise ValueError('a step in several parts cannot be skipped: batch norm has moved with the first part')
+        return AccumulatingStep(
+            model=model,
+            trainable=state.trainable,
+            strategy=strategy,
+            num_parts=num_parts,
+            gradients_of=gradients_of,
+            apply=apply,
+            finished=lambda: finished(learning_rate()),
+        )
+
+    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
+        losses, gradients = gradients_of(batch)
+        return {**losses, **_apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        learning_rate = optimizer.scalars(state.step)['learning_rate']
+        rate = learning_rate()
         with model.entered():
             per_replica = strategy.run(replica_step, args=(batch,))
         scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
-        state.step.assign_add(1)
-        return {**scalars, LEARNING_RATE: learning_rate}
+        return {**scalars, **finished(rate)}
 
     return train_step
 
@@ -101,7 +128,7 @@ def _apply(
     state: TrainState,
     gradients: Mapping[str, tf.Tensor],
     *,
-    total_loss: tf.Tensor,
+    total_loss: tf.Tensor | None,
     averages: list[tf.Tensor] | None,
 ) -> dict[str, tf.Tensor]:
     """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
@@ -117,14 +144,15 @@ def _apply(
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
         scalars = optimizer.scalars(state.step)
         for name, gradient in zip(gradients, per_replica, strict=True):
+            own = optimizer.scalars_of(name, scalars)
             strategy.extended.update(
                 state.trainable[name],
-                lambda variable, gradient, *slots: optimizer.update(variable, gradient, slots, scalars),
+                lambda variable, gradient, *slots, own=own: optimizer.update(variable, gradient, slots, own),
                 args=(gradient, *state.slots[name]),
                 group=False,
             )
 
-    if averages is None:
+    if averages is None or total_loss is None:
         replica.merge_call(update_all, args=tuple(clipped))
         return {GRADIENT_NORM: norm}
     finite = tf.math.is_finite(norm) & tf.math.is_finite(replica.all_reduce(tf.distribute.ReduceOp.SUM, total_loss))

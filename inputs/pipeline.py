@@ -19,7 +19,7 @@ from inputs.data_errors import PIPELINE_ERRORS, user_errors, what_is_wrong
 from inputs.decoded_records import DecodedRecords
 from inputs.record_files import expected_counts, record_files
 from inputs.record_framing import Damage
-from inputs.record_index import Order, RecordIndex
+from inputs.record_index import Order, RecordIndex, replacements
 
 __all__ = [
     'DamagedRecords',
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 _READ_BUFFER_BYTES = 1 << 20
-_ENDLESS = 1 << 62
 
 # Data sets that decode to less than this are decoded once, into memory.
 CACHE_LIMIT_BYTES = 1 << 30
@@ -147,20 +146,19 @@ class TrainingRecords:
             image, label = self._augment(tf.cast(example[IMAGE], tf.float32), label, example_seed)
             return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
 
-        end = num_epochs * self.num_records if num_epochs else _ENDLESS
-        dataset = tf.data.Dataset.range(first_example, end)
+        dataset = order.records(first_example)
+        if num_epochs:
+            dataset = dataset.take(max(0, num_epochs * self.num_records - first_example))
         if self._small:
             decoded = self._decode_all()
 
-            def pick(position: tf.Tensor) -> dict[str, tf.Tensor]:
-                epoch, turn, number = order(position)
+            def pick(epoch: tf.Tensor, turn: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
                 return prepare(epoch, turn, decoded(number))
 
             dataset = dataset.map(_plain(pick), num_parallel_calls=self._parallel)
         else:
 
-            def read(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-                epoch, turn, number = order(position)
+            def read(epoch: tf.Tensor, turn: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
                 return epoch, turn, self._read(number)
 
             def decode(epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -173,8 +171,7 @@ class TrainingRecords:
 
     def find_damages(self, *, seed: int, first_example: int, count: int) -> dict[int, Damage]:
         """Those of the records of `count` examples that cannot be used, each looked at by itself."""
-        order = self._order(seed)
-        numbers = [int(order(tf.constant(first_example + i, tf.int64))[2]) for i in range(count)]
+        numbers = [int(number) for _, _, number in self._order(seed).records(first_example).take(count)]
         return self._damages(dict.fromkeys(numbers))
 
     def damage(self, number: int) -> Damage | None:
@@ -201,9 +198,8 @@ class TrainingRecords:
     def _decode_all(self) -> DecodedRecords:
         """All records in memory, in place of each that is left out the one that comes instead."""
         if self._decoded is None:
-            instead = Order(self.num_records, seed=None, left_out=self._left_out)
-            numbers = tf.data.Dataset.range(self.num_records)
-            serialized = numbers.map(_plain(lambda i: self._read(instead(i)[2])), num_parallel_calls=tf.data.AUTOTUNE)
+            numbers = tf.data.Dataset.from_tensor_slices(replacements(self.num_records, self._left_out))
+            serialized = numbers.map(_plain(self._read.__call__), num_parallel_calls=tf.data.AUTOTUNE)
             examples = serialized.map(_plain(self._decode), num_parallel_calls=self._parallel)
             try:
                 self._decoded = DecodedRecords(_finished(examples), channels=self._channels)

@@ -13,8 +13,7 @@ from inputs import record_framing
 from inputs.record_framing import Damage
 
 _SCANNERS = 8
-# As many rounds as give every order of a handful of records the same chance; the operation's default is 4.
-_SHUFFLE_ROUNDS = 8
+_ENDLESS = 1 << 62
 
 
 class RecordIndex:
@@ -95,7 +94,7 @@ class _Reader:
 class Order:
     """Which record comes at which position of a training without end, as a function of seed and position alone.
 
-    An epoch is one pass over all records; each has an order of its own. Any position is found without those before it.
+    An epoch is one pass over all records; each has an order of its own. Any epoch is reached without those before it.
 
     Args:
       num_records: of an epoch.
@@ -108,18 +107,24 @@ class Order:
         self.num_records, self._seed = num_records, seed
         self._instead = tf.constant(replacements(num_records, left_out), tf.int64)
 
-    def __call__(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(epoch, the record whose turn it is, the record to use), int64 [] each, of `position` int64 []."""
-        epoch, place = position // self.num_records, position % self.num_records
-        turn = place
-        if self._seed is not None:
-            turn = tf.raw_ops.RandomIndexShuffle(
-                index=place,
-                seed=tf.stack([tf.constant(self._seed, tf.int64), epoch, tf.constant(0, tf.int64)]),
-                max_index=tf.constant(self.num_records - 1, tf.int64),
-                rounds=_SHUFFLE_ROUNDS,
-            )
-        return epoch, turn, tf.gather(self._instead, turn)
+    def records(self, first: int = 0) -> tf.data.Dataset:
+        """(epoch, the record whose turn it is, the record to use), int64 [] each, of every position from `first` on.
+
+        Within its epoch, a first position is reached by passing over numbers, no records.
+        """
+
+        def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            turns = tf.range(self.num_records, dtype=tf.int64)
+            if self._seed is not None:
+                seed = tf.stack([tf.constant(self._seed, tf.int64), epoch])
+                keys = tf.random.stateless_uniform([self.num_records], seed, None, None, tf.int64)
+                turns = tf.cast(tf.argsort(keys), tf.int64)
+            epochs = tf.fill([self.num_records], epoch)
+            return tf.data.Dataset.from_tensor_slices((epochs, turns, tf.gather(self._instead, turns)))
+
+        of_epoch = tf.autograph.experimental.do_not_convert(of_epoch)
+        epochs = tf.data.Dataset.range(first // self.num_records, _ENDLESS)
+        return epochs.flat_map(of_epoch).skip(first % self.num_records)
 
 
 def replacements(num_records: int, left_out: Collection[int]) -> np.ndarray:

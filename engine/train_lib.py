@@ -27,7 +27,7 @@ from engine.train_step import make_train_step
 from inputs import pipeline
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
-from recompute.plan import Mode, Plan, Request
+from recompute.plan import Mode, Plan, Planner, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         state=state,
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
-        planner=recompute_plan.planner(_request(config.train_config, options)),
+        planner=_planner(config.train_config, options),
         on_plan=plans.append,
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
@@ -144,6 +144,14 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
     if train_config.HasField('gradient_checkpointing'):
         return recompute_plan.request_from_config(train_config.gradient_checkpointing)
     return Request(mode=Mode.NONE)
+
+
+def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
+    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+
+
+def _bfloat16(train_config: TrainConfig) -> bool:
+    return train_config.mixed_precision == TrainConfig.BFLOAT16
 
 
 def _train_step(
@@ -161,7 +169,7 @@ def _train_step(
         state=state,
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
-        planner=recompute_plan.planner(request),
+        planner=_planner(config.train_config, options),
         on_plan=functools.partial(
             recompute_plan.report,
             logdir=options.logdir,
@@ -180,7 +188,7 @@ def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.
     strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
     _check_batch_size(train_config, options)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_bfloat16(_bfloat16(train_config))
     tf.random.set_seed(train_config.random_seed)
     return strategy
 

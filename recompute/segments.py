@@ -12,15 +12,19 @@ import bisect
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from recompute.activations import EXPENSIVE, Activations, Buffer, bits
 from recompute.planner import Choice, Option, Segments
 from recompute.schedule import Schedule
 
-# oneDNN computes a kernel's gradient and the following bias's in one operation: a cut between them would close a cycle.
+# oneDNN computes a convolution and the following bias in one operation, which rounds differently: no cut between them.
 _BIAS = 'BiasAdd'
 # Cheap activations in a row that may be computed again from the same start.
 _LATE_DEPTH = 2
 _NUM_THRESHOLDS = 5
+# A segment that needs so many times the memory allowed will not need less by becoming longer.
+_FAR_BEYOND = 1.25
 KEEP_ALL, KEEP_NONE = 0.0, float('inf')
 
 
@@ -40,6 +44,8 @@ class SegmentOptions:
         self._activations = activations
         self._buffers = activations.buffers
         self._places = [b.place for b in self._buffers]
+        self._last_reads = [b.last_read for b in self._buffers]
+        self._gradients = np.array(activations.gradient_bytes, np.int64)
         self._joined = _places_before_biases(activations)
         self.cuts = self._choose_cuts()
         found = sorted({b.density for b in self._buffers if b.needed and b.replaceable and b.expensive})
@@ -52,20 +58,32 @@ class SegmentOptions:
         """Number of the last position."""
         return len(self.cuts) - 1
 
-    def all(self, *, keep_expensive: bool = False, with_gradients: bool = True) -> Segments:
+    def all(
+        self,
+        *,
+        keep_expensive: bool = False,
+        with_gradients: bool = True,
+        at_most: float = float('inf'),
+        every: int = 1,
+    ) -> Segments:
         """The options of every pair of positions.
 
         Args:
           keep_expensive: no convolution or matrix product runs twice.
           with_gradients: bytes include the gradients that are there at the same time.
+          at_most: leave out options that alone take more bytes, and segments that grow far beyond them.
+          every: use only so many of the positions.
         """
         found: dict[tuple[int, int], Sequence[Option]] = {}
-        for first in range(self.length):
-            for last in range(first + 1, self.length + 1):
+        positions = [*range(0, self.length, every), self.length]
+        for number, first in enumerate(positions):
+            for last in positions[number + 1 :]:
                 options = self._options(first, last, keep_expensive, with_gradients)
-                if not options:
+                fitting = [option for option in options if option.kept + option.needed <= at_most]
+                if fitting:
+                    found[first, last] = fitting
+                elif not options or min(o.kept + o.needed for o in options) > _FAR_BEYOND * at_most:
                     break
-                found[first, last] = options
         return found
 
     def option(
@@ -121,7 +139,7 @@ class SegmentOptions:
         mask = 0
         for index in indices:
             b = self._buffers[index]
-            worth = b.density >= threshold and (b.expensive or (threshold == KEEP_ALL and b.needed))
+            worth = b.needed if threshold == KEEP_ALL else b.expensive and b.density >= threshold
             if b.last_use > last or worth or not b.replaceable:
                 mask |= 1 << index
         return mask
@@ -149,7 +167,7 @@ class SegmentOptions:
             expensive |= self._buffers[index].expensive
         cost += sum(self._late_work(index, kept | held, indices) for index in bits(local))
         kept_bytes = self._activations.size(kept)
-        peak = self._peak(first, last, indices, kept | held, local, with_gradients)
+        peak = self._peak(first, last, kept | held, local, with_gradients)
         needed = max(peak, kept_bytes + self._activations.size(held) + passing) - kept_bytes
         return Option(kept=kept_bytes, needed=needed, cost=cost, threshold=threshold, late=late), expensive
 
@@ -166,24 +184,27 @@ class SegmentOptions:
                     passing = max(passing, b.size)
         return wanted, passing
 
-    def _peak(self, first: int, last: int, indices: range, there: int, local: int, with_gradients: bool) -> int:
+    def _peak(self, first: int, last: int, there: int, local: int, with_gradients: bool) -> int:
         """Most bytes of the segment's activations, and of gradients, while its backward pass runs.
 
-        An activation is freed when the backward pass has gone through the operation that fills it.
+        An activation that is `there` is freed when the last gradient has read it; one computed late exists from the
+        first gradient that reads it to the last, and at the first, with it, what it is computed from.
         """
-        buffers, gradients = self._buffers, self._activations.waiting_gradients
-        total, peak = 0, 0
-        for index in indices:
-            b = buffers[index]
-            if there >> index & 1:
-                total += b.size
-            touched = (b.sources | 1 << index) & local
-            now = total + (self._activations.size(touched) if touched else 0)
-            peak = max(peak, now + (gradients[b.place] if with_gradients else 0))
+        change = np.zeros(last - first + 1, np.int64)
+        for index in bits(there):
+            change[max(0, min(self._last_reads[index], last + 1) - first - 1)] += self._buffers[index].size
+        beside = np.zeros(last - first, np.int64)
+        for index in bits(local):
+            b = self._buffers[index]
+            made = min(b.first_read, last) - first - 1
+            change[b.last_read - first - 1] += b.size
+            change[made + 1] -= b.size
+            if b.sources & ~there:
+                beside[made] = max(beside[made], b.size)
+        total = np.cumsum(change[:-1]) + beside
         if with_gradients:
-            after = indices.stop and buffers[indices.stop - 1].place
-            peak = max([peak, *(total + gradients[place] for place in range(max(first, after) + 1, last + 1))])
-        return peak
+            total = total + self._gradients[first + 1 : last + 1]
+        return int(total.max())
 
     def _late(self, indices: range, kept: int) -> tuple[int, int]:
         """Masks of the buffers that may be computed late, and of what only they pass through.

@@ -109,7 +109,7 @@ def test_the_config_says_the_mode_and_a_flag_comes_before_it(plan):
     assert plan(set_field('memory_budget', '100%'))['mode'] == 'budget'
 
 
-@pytest.mark.parametrize('budget', ['151MB', '1%'])
+@pytest.mark.parametrize('budget', ['140MB', '1%'])
 def test_the_least_that_a_refusal_names_is_enough(plan, flags, budget, tmp_path):
     with pytest.raises(UsageError) as refused:
         train_mem_saving.main([*flags, '--plan_only', f'--memory_budget={budget}'])

@@ -29,7 +29,7 @@ from engine.train_step import make_train_step
 from inputs import pipeline
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
-from recompute.plan import Mode, Plan, Request
+from recompute.plan import Mode, Plan, Planner, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_parts=config.train_config.gradient_accumulation_steps,
-        planner=recompute_plan.planner(_request(config.train_config, options)),
+        planner=_planner(config.train_config, options),
         on_plan=plans.append,
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
@@ -169,6 +169,14 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
     return Request(mode=Mode.NONE)
 
 
+def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
+    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+
+
+def _bfloat16(train_config: TrainConfig) -> bool:
+    return train_config.mixed_precision == TrainConfig.BFLOAT16
+
+
 def make_step(
     config: PipelineConfig,
     options: TrainOptions,
@@ -186,7 +194,7 @@ def make_step(
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_parts=config.train_config.gradient_accumulation_steps,
-        planner=recompute_plan.planner(request),
+        planner=_planner(config.train_config, options),
         on_plan=functools.partial(
             recompute_plan.report,
             logdir=options.logdir,
@@ -206,7 +214,7 @@ def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.dist
     strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
     check_batch_size(train_config, options)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_bfloat16(_bfloat16(train_config))
     tf.random.set_seed(train_config.random_seed)
     return strategy
 

@@ -51,7 +51,8 @@ def make_train_step(
         losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
-        schedule = planner(forward, variables) if planner else None
+        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1
+        schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
         return losses, _present(state, backward.gradients(forward, variables, schedule))
@@ -113,10 +114,15 @@ def _present(state: TrainState, gradients: list[tf.Tensor | None]) -> dict[str, 
 
 
 def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping."""
+    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
+
+    On one replica and without clipping a variable is updated as soon as its gradient is there, which is then freed.
+    """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
-    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients.values()))
+    summed = list(gradients.values())
+    if replica.num_replicas_in_sync > 1:  # even a sum of one would make each gradient wait for all
+        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, summed)
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:

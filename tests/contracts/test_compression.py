@@ -1,0 +1,107 @@
+"""Half of every width, of every pair of architecture and extractor: the cut net is the original without those filters.
+
+What is compared with is not made by the pruner's own notion of inputs: filters are set to zero where they are made, and
+kernels behind them keep all inputs. Deep nets are slow to build, so most pairs are marked slow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from builders import model_builder
+from compression import criteria, cutting, tracing
+from compression.channels import ChannelGraph
+from core.fields import LOGITS
+from core.model import SegmentationModel
+from engine import compress_lib
+from protos.pipeline_pb2 import PipelineConfig
+from tests.contracts.test_pairs import _ELSEWHERE, _PAIRS, config_of
+
+_ALWAYS = {
+    ('fcn', 'vgg16_fc'),
+    ('fcn', 'mobilenet_v2'),
+    ('pspnet', 'inception_v1'),
+    ('icnet', 'resnet_v1_18'),
+    ('icnet', 'mobilenet_v1'),
+}
+_ALL = [*_PAIRS, *sorted(_ELSEWHERE)]
+
+
+def _mark(pair: tuple[str, str]):
+    return pytest.param(pair, marks=[] if pair in _ALWAYS else [pytest.mark.slow], id='-'.join(pair))
+
+
+def built(config: PipelineConfig) -> SegmentationModel:
+    """A model whose features neither vanish nor saturate: scales around 1, averages those of a batch of noise."""
+    model = model_builder.build(config.model)
+    model.build()
+    rng = np.random.default_rng(5)
+    for name, variable in model.variables_by_name().items():
+        if name.endswith('weights'):
+            fan_in = np.prod(variable.shape[:2]) * (1 if 'depthwise' in name else variable.shape[2])
+            variable.assign(rng.normal(0, np.sqrt(2 / fan_in), variable.shape))
+        elif name.endswith('gamma'):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif 'moving' not in name:
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    noise = tf.constant(rng.uniform(0, 255, (2, 65, 97, 3)).astype(np.float32))
+    tf.function(lambda: model.predict(model.preprocess(noise), is_training=True), autograph=False)()
+    return model
+
+
+def logits_of(model: SegmentationModel) -> list[np.ndarray]:
+    infer = tf.function(
+        lambda x: model.predict(model.preprocess(x), is_training=False)[LOGITS],
+        autograph=False,
+        input_signature=[tf.TensorSpec([1, None, None, 3])],
+    )
+    rng = np.random.default_rng(6)
+    return [infer(tf.constant(rng.uniform(0, 255, (1, *size, 3)).astype(np.float32))).numpy() for size in _SIZES]
+
+
+_SIZES = ((33, 65), (71, 50))
+
+
+def assert_cut_is_zeroed(model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, config: PipelineConfig):
+    """Cuts `model`, builds `config`, and compares; leaves `model` with its filters at zero."""
+    values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
+    smaller = model_builder.build(config.model)
+    smaller.build()
+    variables = smaller.variables_by_name()
+    assert set(variables) == set(values)
+    for name, value in values.items():
+        variables[name].assign(cutting.cut(graph, keep, name, value))  # raises where a shape is another
+        model.variables_by_name()[name].assign(cutting.zero(graph, keep, name, value))
+    for want, have in zip(logits_of(model), logits_of(smaller), strict=True):
+        assert want.std(axis=(1, 2)).max() > 1e-3, 'the image does not matter: nothing would be compared'
+        assert np.abs(have - want).max() <= 1e-4 * np.abs(want).max()
+
+
+@pytest.fixture(scope='module', params=[_mark(pair) for pair in _ALL])
+def config(request) -> PipelineConfig:
+    config = PipelineConfig(model=config_of(*request.param, filter_scale=0.25))
+    getattr(config.model, request.param[0]).hyperparams.batch_norm.decay = 0.0
+    return config
+
+
+def test_half_of_a_net(config: PipelineConfig):
+    model = built(config)
+    graph = tracing.trace(model)
+    values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
+    scores = criteria.aggregate(graph, criteria.score(graph, values, 'random', seed=1), 'mean', criterion='random')
+
+    plan = compress_lib.choose(config, graph, scores, compress_lib.Options(factor=0.5))
+
+    half = config_of(*_names(config), filter_scale=0.125)
+    assert [getattr(m, m.WhichOneof('model')).filter_scale for m in (plan.config.model, half)] == [0.125, 0.125]
+    assert 0 < plan.keep.sum() < len(plan.keep)
+    whole = logits_of(model)
+    assert_cut_is_zeroed(model, graph, plan.keep, plan.config)
+    assert np.abs(logits_of(model)[0] - whole[0]).max() > 1e-2 * np.abs(whole[0]).max(), 'the filters did not matter'
+
+
+def _names(config: PipelineConfig) -> tuple[str, str]:
+    architecture = config.model.WhichOneof('model') or ''
+    return architecture, getattr(config.model, architecture).feature_extractor.type

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from core import layers
+from core import layer_widths, layers
 from core.feature_extractor import FeatureExtractor
 from core.fields import CLASS_IDS, LOGITS, PROBABILITIES
 from third_party import slim
@@ -48,6 +48,7 @@ class SegmentationModel(tf.Module, abc.ABC):
       input_scale: images are resized by this factor, corners aligned, before the network sees them, and logits come
         back at the image's own size. Above 1 it lets small images keep detail through a net of stride 32.
       freeze_backbone: run the backbone's batch norm in inference mode and list its variables as not trainable.
+      widths: {full scope: number of filters} of layers that are not as wide as the architecture asks for.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SegmentationModel(tf.Module, abc.ABC):
         pixel_loss: PixelLoss,
         input_scale: float = 1.0,
         freeze_backbone: bool = False,
+        widths: Mapping[str, int] | None = None,
     ):
         super().__init__(name='model')
         if num_classes < 1:
@@ -71,7 +73,8 @@ class SegmentationModel(tf.Module, abc.ABC):
         self.hyperparams = hyperparams
         self.freeze_backbone = freeze_backbone
         self._pixel_loss = pixel_loss
-        self._store = slim.VariableStore()
+        self._store = slim.VariableStore(widths)
+        self._is_built = False
 
     @property
     def backbone_scope(self) -> str:
@@ -93,12 +96,17 @@ class SegmentationModel(tf.Module, abc.ABC):
         """Builds the network, called within the store and the layer scope: every head at its own stride."""
 
     def build(self) -> None:
-        """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing."""
-        if self.variables_by_name():
+        """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing.
+
+        Raises ConfigError if a layer of `widths` does not exist, or if widths do not go together.
+        """
+        if self._is_built:
             return
-        with tf.__internal__.FuncGraph('build').as_default():
+        graph = tf.__internal__.FuncGraph('build')
+        with layer_widths.checked(self._store, graph), graph.as_default():
             # 97 leaves every stage at least 2 pixels; the size of the image does not reach any variable.
             self.predict(tf.zeros([1, 97, 97, self.input_channels]), is_training=True)
+        self._is_built = True
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -179,8 +187,8 @@ class SegmentationModel(tf.Module, abc.ABC):
                 return self.feature_extractor(images)
 
     def _classifier(self, features: tf.Tensor, scope: str) -> tf.Tensor:
-        """1x1 convolution with bias to `num_classes` logits, no norm, no activation."""
-        return slim.conv2d(features, self.num_classes, 1, activation_fn=None, normalizer_fn=None, scope=scope)
+        """Logits of the model's classes."""
+        return layers.class_scores(features, self.num_classes, scope=scope)
 
 
 def _leaf(variable: tf.Variable) -> str:

@@ -11,13 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from compression.channels import Axis, ChannelGraph, ChannelGroup
+from compression.names import BATCH_NORM_SCALE, GEOMETRIC_MEDIAN, L1, L2, MEAN, RANDOM, SHORTCUT
 from core.errors import UserError
-
-L1, L2, BATCH_NORM_SCALE = 'l1', 'l2', 'batch_norm_scale'
-GEOMETRIC_MEDIAN, TAYLOR, RANDOM = 'geometric_median', 'taylor', 'random'
-CRITERIA = (L1, L2, BATCH_NORM_SCALE, GEOMETRIC_MEDIAN, TAYLOR, RANDOM)
-SHORTCUT, MEAN, MAX = 'shortcut', 'mean', 'max'
-AGGREGATES = (SHORTCUT, MEAN, MAX)
 
 Scores = Mapping[Axis, np.ndarray]
 

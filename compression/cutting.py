@@ -21,7 +21,7 @@ def cut(graph: ChannelGraph, keep: np.ndarray, name: str, value: np.ndarray) -> 
 def zero(graph: ChannelGraph, keep: np.ndarray, name: str, value: np.ndarray) -> np.ndarray:
     """The tensor `name` with every channel but `keep` switched off where it is made, in the original shape.
 
-    Filters, their slots, biases, batch norm's beta, gamma and moving mean become 0, so the channel is exactly 0 behind it.
+    Filters, their slots, biases, batch norm's beta, gamma and moving mean become 0: the channel is exactly 0 behind it.
     Inputs of kernels and moving variances stay as they are.
     """
     variable = _variable_of(graph, name)

@@ -10,11 +10,9 @@ import numpy as np
 
 from compression.channels import ChannelGraph, ChannelGroup
 from compression.criteria import relative_to_group
+from compression.names import UNIFORM
 from core.errors import UsageError, UserError
 from core.layers import scaled_width
-
-UNIFORM, GLOBAL = 'uniform', 'global'
-SCOPES = (UNIFORM, GLOBAL)
 
 
 def best(graph: ChannelGraph, scores: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:

@@ -348,12 +348,12 @@ def walk(
     with graph.as_default():
         images = tf.compat.v1.placeholder(tf.float32, [1, *size, model.input_channels])
         outputs = model.predict(model.preprocess(images), is_training=is_training)
-    found = Walk(edges, _variables(graph, model), shapes)
+    found = Walk(edges, captured_variables(graph, model), shapes)
     found.run(graph, images, outputs.values())
     return found
 
 
-def _variables(graph: Any, model: SegmentationModel) -> dict[int, str]:
+def captured_variables(graph: Any, model: SegmentationModel) -> dict[int, str]:
     """{id of the tensor in `graph` that stands for a variable: its name}."""
     names = {id(variable.handle): name for name, variable in model.variables_by_name().items()}
     return {id(inside): names[id(outside)] for outside, inside in graph.captures if id(outside) in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,60 +11,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from builders import config_loader
-from compression import criteria, cutting, selection, tracing
+from builders import config_loader, input_builder
+from compression import criteria, cutting, names, tracing
 from compression.channels import ChannelGraph
-from core.errors import UserError
+from core.errors import UsageError, UserError
 from core.fields import LOGITS
 from core.model import SegmentationModel
 from core.servable import Servable, inference_variables
-from engine import checkpoints, compressed_config, compression_report, inference, latency, output_folder
+from engine import checkpoints, compression_plan, compression_report, inference, latency, output_folder, taylor
+from engine.compression_plan import Options, Plan
 from engine.compression_report import CompressionReport, Figures
+from reports import filter_scores
 
 CONFIG = 'pipeline.config'
 REPORT = 'compression.json'
+PICTURES = 'filter_scores'
 ALLOWED_DIFFERENCE = 1e-3
 _PROOF_SIZE = (97, 131)  # odd, not square, no multiple of a stride
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What to remove; see the flags of compress.py.
-
-    Attributes:
-      factor: share of filters that stay, in (0, 1].
-      criterion, aggregate: of `compression.criteria`. scope: of `compression.selection`.
-      skip_layers: patterns of layers that keep their filters.
-      min_filters, divisor: of each group of layers; divisor None is 8 for scope global, and for uniform what the config's
-        own filter_scale gives.
-      soft_apply: set filters to zero and keep every shape.
-      size: height and width of the image that arithmetic and latency are told for.
-      num_images: timed for the latency, of which the median counts.
-      seed: of criterion random.
-    """
-
-    factor: float = 0.5
-    criterion: str = criteria.L1
-    aggregate: str = criteria.MEAN
-    scope: str = selection.UNIFORM
-    skip_layers: Sequence[str] = ()
-    min_filters: int = 1
-    divisor: int | None = None
-    soft_apply: bool = False
-    size: tuple[int, int] = (513, 513)
-    num_images: int = 5
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """Which channels stay (bool [num_channels]), and the config that builds exactly what is left."""
-
-    keep: np.ndarray
-    config: Any
-
-
-def compress(config: Any, *, checkpoint: str, output_dir: str, options: Options) -> CompressionReport:
+def compress(
+    config: Any, *, checkpoint: str, output_dir: str, options: Options, pictures: bool = False
+) -> CompressionReport:
     """Writes `model.ckpt-<step>`, `pipeline.config` and `compression.json` into `output_dir`.
 
     Args:
@@ -71,57 +40,52 @@ def compress(config: Any, *, checkpoint: str, output_dir: str, options: Options)
       checkpoint: prefix, one of its files, or a directory, whose newest is taken.
       output_dir: made if missing; an earlier compression there is replaced.
       options: what to remove.
+      pictures: also draw the ranked scores of each group of layers into the folder `filter_scores`.
 
     Raises:
-      UsageError: a layer to skip that does not exist.
+      UsageError: a layer to skip that does not exist, or an `output_dir` that holds the input.
       CheckpointError: missing, damaged, or not of this config.
       UserError: an operation that cannot be pruned; an unreachable target; a cut network that is not the original
         without the removed filters. Nothing is written then.
     """
-    _check_output_dir(output_dir)
     reader = checkpoints.read(checkpoint)
+    _check_output_dir(output_dir, reader.path)
     model = inference.build_model(config)
     restored = _restore(model, reader.path)
     graph = tracing.trace(model, size=options.size)
-    plan = choose(config, graph, _scores(model, graph, options), options)
-    tensors = _tensors(reader, graph, plan.keep, cutting.zero if options.soft_apply else cutting.cut)
-    compressed = model if options.soft_apply else _built(plan.config, tensors)
+    scores = score_channels(config, model, graph, options)
+    plan = compression_plan.choose(config, model, graph, scores, options)
+    tensors = _tensors(reader, graph, plan.keep, cutting.cut)
+    compressed = _built(plan.config, tensors)
     latencies = _latencies(model, compressed, options)
     report = CompressionReport(
         checkpoint=restored.path,
         step=restored.step,
+        share=plan.share,
         options=dataclasses.asdict(options),
         layers=compression_report.layer_widths(graph, graph.kept_shapes(plan.keep)),
-        before=_figures(model, graph, np.ones_like(plan.keep), reader.path, latencies[0]),
-        after=_figures(model, graph, plan.keep, '', latencies[1]),
+        before=_figures(model, graph, np.ones_like(plan.keep), latencies[0]),
+        after=_figures(model, graph, plan.keep, latencies[1]),
         difference=prove(model, graph, plan.keep, compressed),
     )
-    return _write(tensors, config if options.soft_apply else plan.config, report, output_dir)
+    report = report.with_checkpoint_bytes(before=compression_report.checkpoint_bytes(reader.path))
+    if options.soft_apply:
+        tensors, plan = _tensors(reader, graph, plan.keep, cutting.zero), dataclasses.replace(plan, config=config)
+    draw = functools.partial(_draw, graph, scores, plan.keep, options.criterion) if pictures else None
+    return _write(tensors, plan, report, output_dir, draw)
 
 
-def choose(config: Any, graph: ChannelGraph, scores: Sequence[np.ndarray], options: Options) -> Plan:
-    """The channels that stay at `options.factor`, and their config.
-
-    Plain uniform pruning follows the architecture's own rounding: it keeps what the config with its filter_scale
-    multiplied has, and that config is the result. Everything else names the widths of layers.
-    """
-    plain = options.scope == selection.UNIFORM and options.divisor is None
-    skipped = selection.skipped_groups(graph, options.skip_layers)
-    if plain and not any(skipped) and options.min_filters == 1 and not config.model.layer_width:
-        narrower = compressed_config.narrower(config, options.factor)
-        counts = selection.counts_of_shapes(graph, compressed_config.shapes_of(narrower))
-        if counts is not None:
-            return Plan(selection.best(graph, scores, counts), narrower)
-    selector = selection.Selector(
-        graph,
-        scores,
-        scope=options.scope,
-        skipped=skipped,
-        min_filters=options.min_filters,
-        divisor=options.divisor or (1 if options.scope == selection.UNIFORM else 8),
-    )
-    keep = selector(options.factor)
-    return Plan(keep, compressed_config.with_widths(config, graph, graph.kept_shapes(keep)))
+def score_channels(config: Any, model: SegmentationModel, graph: ChannelGraph, options: Options) -> list[np.ndarray]:
+    """One score per channel of each group of `graph.groups`; the criterion taylor reads the config's training data."""
+    if options.criterion == names.TAYLOR:
+        if not config.HasField('train_config') or not config.HasField('train_input_reader'):
+            raise UsageError('--criterion: taylor needs data: train_config and train_input_reader in the config')
+        batches = input_builder.build_train(config, seed=options.seed).take(options.num_batches)
+        scores = taylor.scores(model, graph, batches)
+    else:
+        values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
+        scores = criteria.score(graph, values, options.criterion, seed=options.seed)
+    return criteria.aggregate(graph, scores, options.aggregate, criterion=options.criterion)
 
 
 def prove(model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, compressed: SegmentationModel) -> float:
@@ -137,8 +101,8 @@ def prove(model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, compr
     difference = float(np.abs(want - have).max() / max(np.abs(want).max(), 1e-30))
     if not difference <= ALLOWED_DIFFERENCE:
         raise UserError(
-            f'the cut network is not the original without the removed filters: logits differ by {difference:.2g} of the '
-            f'largest, at most {ALLOWED_DIFFERENCE:g} is allowed; nothing was written'
+            f'the cut network is not the original without the removed filters: logits differ by {difference:.2g} of '
+            f'the largest, at most {ALLOWED_DIFFERENCE:g} is allowed; nothing was written'
         )
     return difference
 
@@ -159,12 +123,6 @@ def _restore(model: SegmentationModel, path: str) -> inference.Restored:
     if there:
         checkpoints.restore_variables(there, path, strict=True)
     return restored
-
-
-def _scores(model: SegmentationModel, graph: ChannelGraph, options: Options) -> list[np.ndarray]:
-    values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
-    scores = criteria.score(graph, values, options.criterion, seed=options.seed)
-    return criteria.aggregate(graph, scores, options.aggregate, criterion=options.criterion)
 
 
 def _tensors(
@@ -195,12 +153,14 @@ def _built(config: Any, tensors: Mapping[str, np.ndarray]) -> SegmentationModel:
     return model
 
 
-def _check_output_dir(output_dir: str) -> None:
+def _check_output_dir(output_dir: str, checkpoint: str) -> None:
     """Replaces an earlier compression, and no training."""
+    if os.path.realpath(output_dir) == os.path.realpath(os.path.dirname(checkpoint)):
+        raise UsageError(f'--output_dir: {output_dir} holds the input checkpoint; choose another folder')
     output_folder.make(output_dir, '--output_dir')
     others = checkpoints.all_checkpoints(output_dir)
     if others and not tf.io.gfile.exists(os.path.join(output_dir, REPORT)):
-        raise UserError(
+        raise UsageError(
             f'--output_dir: {output_dir} holds {os.path.basename(others[-1])} but no {REPORT}, so it is no earlier '
             'compression; choose another folder'
         )
@@ -214,29 +174,45 @@ def _latencies(
     return latency.measure([model, compressed], size=options.size, num_images=options.num_images)
 
 
-def _figures(
-    model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, path: str, latency_ms: float | None
-) -> Figures:
+def _figures(model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, latency_ms: float | None) -> Figures:
     return Figures(
         parameters=compression_report.count(graph.kept_shapes(keep), compression_report.parameters_of(model)),
         gflops=graph.flops(keep) / 1e9,
-        checkpoint_bytes=compression_report.checkpoint_bytes(path) if path else 0,
         latency_ms=latency_ms,
     )
 
 
+def _draw(graph: ChannelGraph, scores: Sequence[np.ndarray], keep: np.ndarray, criterion: str, folder: str) -> None:
+    """One picture per group of layers, named after the first."""
+    tf.io.gfile.makedirs(folder)
+    for group, values in zip(graph.groups, scores, strict=True):
+        others = f', and {len(group.layers) - 1} more with the same channels' if len(group.layers) > 1 else ''
+        filter_scores.draw(
+            os.path.join(folder, f'{group.name.replace("/", ".")}.png'),
+            scores=values,
+            num_removed=int((~keep[group.channels]).sum()),
+            title=f'{group.name}{others}',
+            ylabel=criterion,
+        )
+
+
 def _write(
-    tensors: Mapping[str, np.ndarray], config: Any, report: CompressionReport, output_dir: str
+    tensors: Mapping[str, np.ndarray],
+    plan: Plan,
+    report: CompressionReport,
+    output_dir: str,
+    draw: Callable[[str], None] | None,
 ) -> CompressionReport:
-    """Everything into a folder beside, then moved; the checkpoint's index last: where it is, all is there."""
+    """Everything into a folder within, then moved; the checkpoint's index last: where it is, all is there."""
     temporary = os.path.join(output_dir, f'unfinished-{os.getpid()}')
     try:
         tf.io.gfile.makedirs(temporary)
         path = checkpoints.save(temporary, report.step, tensors)
-        after = dataclasses.replace(report.after, checkpoint_bytes=compression_report.checkpoint_bytes(path))
-        report = dataclasses.replace(report, after=after)
-        config_loader.save(config, os.path.join(temporary, CONFIG))
+        report = report.with_checkpoint_bytes(after=compression_report.checkpoint_bytes(path))
+        config_loader.save(plan.config, os.path.join(temporary, CONFIG))
         compression_report.write(report, os.path.join(temporary, REPORT))
+        if draw:
+            draw(os.path.join(temporary, PICTURES))
         _move(temporary, output_dir)
     except tf.errors.OpError as error:
         raise UserError(f'{output_dir}: cannot write the compressed network: {error.message}') from error
@@ -249,6 +225,8 @@ def _write(
 def _move(temporary: str, output_dir: str) -> None:
     for old in checkpoints.all_checkpoints(output_dir):
         checkpoints.remove(old)
-    names = sorted(tf.io.gfile.listdir(temporary), key=lambda name: (name.endswith('.index'), name))
-    for name in names:
+    if tf.io.gfile.exists(os.path.join(output_dir, PICTURES)):
+        tf.io.gfile.rmtree(os.path.join(output_dir, PICTURES))
+    entries = [name.rstrip('/') for name in tf.io.gfile.listdir(temporary)]
+    for name in sorted(entries, key=lambda name: (name.endswith('.index'), name)):
         tf.io.gfile.rename(os.path.join(temporary, name), os.path.join(output_dir, name), overwrite=True)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
-from builders import model_builder
+import tensorflow as tf
+
 from compression.channels import ChannelGraph
+from core.model import SegmentationModel
 from protos.pipeline_pb2 import PipelineConfig
 
 Shapes = Mapping[str, Sequence[int]]
 
 
-def shapes_of(config: PipelineConfig) -> dict[str, tuple[int, ...]]:
-    """{name: shape} of every variable of the network that the config builds."""
-    model = model_builder.build(config.model)
-    model.build()
-    return {name: tuple(variable.shape) for name, variable in model.variables_by_name().items()}
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Shapes of all variables by name, and the types of the operations of a training trace in order."""
+
+    shapes: Shapes
+    operations: tuple[str, ...]
+
+
+def network_of(model: SegmentationModel) -> Network:
+    """What tells whether two built models differ in more than their widths."""
+    graph = tf.__internal__.FuncGraph('network')
+    with graph.as_default():
+        model.predict(tf.zeros([1, 97, 97, model.input_channels]), is_training=True)
+    shapes = {name: tuple(variable.shape) for name, variable in model.variables_by_name().items()}
+    return Network(shapes, tuple(op.type for op in graph.get_operations()))
 
 
 def narrower(config: PipelineConfig, factor: float) -> PipelineConfig:

@@ -22,15 +22,16 @@ class Figures:
 
     Attributes:
       parameters: numbers that inference reads and training moves.
-      gflops: 1e9 multiplications and additions, counted apart, of its convolutions for one image of the report's size.
-      checkpoint_bytes: of its checkpoint's data files.
-      latency_ms: median of one image of that size, measured in the same run as the other network; None if not asked for.
+      gflops: 1e9 multiplications and additions, counted apart, of its convolutions for one image of the
+        report's size.
+      latency_ms: median of one image of that size, in the same run as the other network; None if not measured.
+      checkpoint_bytes: of its checkpoint's data files, optimiser slots included.
     """
 
     parameters: int
     gflops: float
-    checkpoint_bytes: int
     latency_ms: float | None
+    checkpoint_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class CompressionReport:
 
     Attributes:
       checkpoint, step: where the weights are from.
+      share: of the filters of each layer, or of all; the one asked for, or found for a target.
       options: as asked for.
       difference: largest difference of logits between the network written and the original with the removed filters at
         zero, relative to the largest logit, on noise.
@@ -56,11 +58,24 @@ class CompressionReport:
 
     checkpoint: str
     step: int
+    share: float
     options: dict[str, Any]
     layers: list[LayerWidths]
     before: Figures
     after: Figures
     difference: float
+
+    def with_checkpoint_bytes(self, *, before: int | None = None, after: int | None = None) -> CompressionReport:
+        """The same report, with the sizes that are given."""
+        changed = {'before': before, 'after': after}
+        return dataclasses.replace(
+            self,
+            **{
+                name: dataclasses.replace(getattr(self, name), checkpoint_bytes=size)
+                for name, size in changed.items()
+                if size is not None
+            },
+        )
 
     def table(self) -> str:
         """Widths of layers that changed, then the two networks side by side."""

@@ -11,11 +11,15 @@ import pytest
 import tensorflow as tf
 
 from builders import model_builder
-from compression import criteria, cutting, tracing
+from compression import cutting, tracing
 from compression.channels import ChannelGraph
+from compression.targets import FLOPS, Amount, Target
 from core.fields import LOGITS
+from core.flops import operation_flops
 from core.model import SegmentationModel
-from engine import compress_lib
+from core.servable import Servable
+from engine import compress_lib, compression_plan
+from engine.compression_plan import Options
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.test_pairs import _ELSEWHERE, _PAIRS, config_of
 
@@ -89,17 +93,43 @@ def config(request) -> PipelineConfig:
 def test_half_of_a_net(config: PipelineConfig):
     model = built(config)
     graph = tracing.trace(model)
-    values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
-    scores = criteria.aggregate(graph, criteria.score(graph, values, 'random', seed=1), 'mean', criterion='random')
+    options = Options(factor=0.5, criterion='random', seed=1)
+    scores = compress_lib.score_channels(config, model, graph, options)
 
-    plan = compress_lib.choose(config, graph, scores, compress_lib.Options(factor=0.5))
+    plan = compression_plan.choose(config, model, graph, scores, options)
 
     half = config_of(*_names(config), filter_scale=0.125)
     assert [getattr(m, m.WhichOneof('model')).filter_scale for m in (plan.config.model, half)] == [0.125, 0.125]
+    assert not plan.config.model.layer_width
     assert 0 < plan.keep.sum() < len(plan.keep)
     whole = logits_of(model)
     assert_cut_is_zeroed(model, graph, plan.keep, plan.config)
     assert np.abs(logits_of(model)[0] - whole[0]).max() > 1e-2 * np.abs(whole[0]).max(), 'the filters did not matter'
+
+
+def test_the_best_of_all_layers(config: PipelineConfig):
+    """Widths that no filter_scale gives, a layer that keeps its own, and less than half of the arithmetic."""
+    model = built(config)
+    graph = tracing.trace(model, size=(65, 97))
+    skipped = graph.groups[0].name
+    options = Options(
+        target=Target(FLOPS, Amount(0.5, is_share=True)), scope='global', divisor=1, skip_layers=[skipped]
+    )
+    scores = compress_lib.score_channels(config, model, graph, options)
+
+    plan = compression_plan.choose(config, model, graph, scores, options)
+
+    whole = np.ones_like(plan.keep)
+    assert 0.3 < graph.flops(plan.keep) / graph.flops(whole) <= 0.5
+    assert graph.flops(whole) == _flops(model, (65, 97))
+    widths = {layer.scope: layer.num_filters for layer in plan.config.model.layer_width}
+    assert len(widths) > 5 and skipped not in widths
+    assert_cut_is_zeroed(model, graph, plan.keep, plan.config)
+
+
+def _flops(model: SegmentationModel, size: tuple[int, int]) -> int:
+    traced = Servable(model=model, num_classes=model.num_classes).trace((1, *size))
+    return sum(map(operation_flops, traced.graph.get_operations()))
 
 
 def _names(config: PipelineConfig) -> tuple[str, str]:

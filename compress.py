@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from compression import names, targets
 from core import command_line, shapes
@@ -23,6 +24,10 @@ _EXAMPLES = """\
 
 Written: model.ckpt-<step>.*, pipeline.config, compression.json. See docs/compression.md.
 """
+_LEAST = {
+    **{'min_filters': 1, 'divisor': 1, 'num_batches': 1},
+    **{'latency_images': 0, 'seed': 0, 'recalibrate_batches': 0},
+}
 _WITHOUT_EFFECT = ('input_binary',)  # of the reference, whose graphs are files
 
 
@@ -132,6 +137,13 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     command_line.add_boolean(
         group, 'soft_apply', default=False, help='set filters to zero and keep the shape of every variable'
     )
+    group.add_argument(
+        '--recalibrate_batches',
+        type=int,
+        metavar='N',
+        help='measure the averages of batch norm again on N training batches of the config; 0 keeps those of the whole '
+        'network (default: 50 if the training records are there, else 0)',
+    )
     command_line.add_boolean(
         group, 'interactive', default=False, help='also a picture of the ranked filters of each layer, with the cut'
     )
@@ -155,13 +167,28 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f'--compression_factor: got {args.compression_factor:g}, choose above 0, up to 1')
     if args.target_latency_ms is not None and not 0.0 < args.target_latency_ms < float('inf'):
         raise UsageError(f'--target_latency_ms: got {args.target_latency_ms:g}, choose above 0')
-    for name, least in (('min_filters', 1), ('divisor', 1), ('num_batches', 1), ('latency_images', 0), ('seed', 0)):
+    for name, least in (
+        ('min_filters', 1),
+        ('divisor', 1),
+        ('num_batches', 1),
+        ('latency_images', 0),
+        ('seed', 0),
+        ('recalibrate_batches', 0),
+    ):
         value = getattr(args, name)
         if value is not None and value < least:
             raise UsageError(f'--{name}: got {value}, choose {least} or more')
     for name in _WITHOUT_EFFECT:
         if getattr(args, name) is not None:
             print(f'warning: --{name} has no effect', file=sys.stderr)
+
+
+def _recalibrate_batches(args: argparse.Namespace, config: Any) -> int:
+    if args.recalibrate_batches is not None:
+        return args.recalibrate_batches
+    from engine import batch_norm_statistics
+
+    return batch_norm_statistics.default_num_batches(config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -191,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_images=args.latency_images,
             seed=args.seed,
             num_batches=args.num_batches,
+            recalibrate_batches=_recalibrate_batches(args, config),
         ),
         pictures=args.interactive,
     )

@@ -123,12 +123,18 @@ class SegmentationModel(tf.Module, abc.ABC):
 
         In inference h, w = H, W. In training they are the architecture's own stride, which is what the losses score.
         """
-        size = layers.spatial_size(images)
-        with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
-            predictions = self._predict(layers.rescale(images, self.input_scale), is_training=is_training)
+        predictions = self._heads(images, is_training=is_training)
         if is_training:
             return predictions
-        return {LOGITS: layers.resize_bilinear(predictions[LOGITS], size)}
+        return {LOGITS: layers.resize_bilinear(predictions[LOGITS], layers.spatial_size(images))}
+
+    def strided_logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Logits of inference [B, h, w, C] at the architecture's own stride, of preprocessed images [B, H, W, ...]."""
+        return self._heads(images, is_training=False)[LOGITS]
+
+    def _heads(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
+        with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
+            return self._predict(layers.rescale(images, self.input_scale), is_training=is_training)
 
     def loss(self, predictions: Predictions, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """{name: weighted float32 scalar} for class ids int32 [B, H, W]; labels are resized to each head's size."""

@@ -18,7 +18,16 @@ from core.errors import UsageError, UserError
 from core.fields import LOGITS
 from core.model import SegmentationModel
 from core.servable import Servable, inference_variables
-from engine import checkpoints, compression_plan, compression_report, inference, latency, output_folder, taylor
+from engine import (
+    batch_norm_statistics,
+    checkpoints,
+    compression_plan,
+    compression_report,
+    inference,
+    latency,
+    output_folder,
+    taylor,
+)
 from engine.compression_plan import Options, Plan
 from engine.compression_report import CompressionReport, Figures
 from reports import filter_scores
@@ -43,13 +52,16 @@ def compress(
       pictures: also draw the ranked scores of each group of layers into the folder `filter_scores`.
 
     Raises:
-      UsageError: a layer to skip that does not exist, or an `output_dir` that holds the input.
+      UsageError: a layer to skip that does not exist, an `output_dir` that holds the input, or no training data where
+        some is needed.
       CheckpointError: missing, damaged, or not of this config.
       UserError: an operation that cannot be pruned; an unreachable target; a cut network that is not the original
         without the removed filters. Nothing is written then.
     """
     reader = checkpoints.read(checkpoint)
     _check_output_dir(output_dir, reader.path)
+    if options.recalibrate_batches:
+        batch_norm_statistics.check(config, '--recalibrate_batches')
     model = inference.build_model(config)
     restored = _restore(model, reader.path)
     graph = tracing.trace(model, size=options.size)
@@ -71,6 +83,9 @@ def compress(
     report = report.with_checkpoint_bytes(before=compression_report.checkpoint_bytes(reader.path))
     if options.soft_apply:
         tensors, plan = _tensors(reader, graph, plan.keep, cutting.zero), dataclasses.replace(plan, config=config)
+    if options.recalibrate_batches:
+        smaller = model if options.soft_apply else compressed
+        tensors = _recalibrated(smaller, config, tensors, num_batches=options.recalibrate_batches)
     draw = functools.partial(_draw, graph, scores, plan.keep, options.criterion) if pictures else None
     return _write(tensors, plan, report, output_dir, draw)
 
@@ -138,6 +153,16 @@ def _tensors(
         if name in graph.shapes or name.rpartition('/')[0] in graph.shapes or name == checkpoints.GLOBAL_STEP
     ]
     return {name: change(graph, keep, name, reader.tensor(name)) for name in own}
+
+
+def _recalibrated(
+    model: SegmentationModel, config: Any, tensors: Mapping[str, np.ndarray], *, num_batches: int
+) -> dict[str, np.ndarray]:
+    """The tensors of `model` with batch-norm averages measured again; its other variables are as they were."""
+    batch_norm_statistics.recalibrate(model, config, num_batches=num_batches)
+    variables = model.variables_by_name()
+    averages = [name for name in tensors if name.endswith(batch_norm_statistics.AVERAGES) and name in variables]
+    return {**tensors, **{name: variables[name].numpy() for name in averages}}
 
 
 def _built(config: Any, tensors: Mapping[str, np.ndarray]) -> SegmentationModel:

@@ -35,6 +35,7 @@ class Options:
       num_images: timed for the latency, of which the median counts; 0 measures none.
       seed: of criterion random, and of the order of the data that criterion taylor sees.
       num_batches: of that data.
+      recalibrate_batches: of training data, on which batch-norm averages are measured after the cut; 0: they stay.
     """
 
     factor: float = 0.5
@@ -50,6 +51,7 @@ class Options:
     num_images: int = 5
     seed: int = 0
     num_batches: int = 16
+    recalibrate_batches: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

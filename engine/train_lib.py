@@ -18,6 +18,7 @@ from core.errors import UsageError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from engine import checkpoints, devices, memory, output_folder, recompute_plan
+from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
 from engine.summaries import PicturePanels
 from engine.train_evaluation import TrainEvaluation
@@ -84,6 +85,7 @@ def train(
     with strategy.scope():
         model = build_model(config.model, freeze_backbone=train_config.freeze_fine_tune_backbone)
         model.build()
+        teacher = _teacher(config, model)
         state = TrainState(model, optimizer)
     started_from = _initial_values(model, state, train_config, options.logdir)
     config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
@@ -98,7 +100,7 @@ def train(
         logdir=options.logdir,
         pace=_pace(train_config, options),
         state=state,
-        train_step=_train_step(config, options, model, state, optimizer, strategy),
+        train_step=_train_step(config, options, model, state, optimizer, strategy, teacher),
         local_results=strategy.experimental_local_results,
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
@@ -122,6 +124,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
     with strategy.scope():
         model = build_model(config.model, freeze_backbone=config.train_config.freeze_fine_tune_backbone)
         model.build()
+        teacher = _teacher(config, model)
         state = TrainState(model, optimizer)
     spec = input_builder.build_train(config, batch_size=batch_size, seed=0, first_step=0).element_spec
     plans: list[Plan] = []
@@ -133,6 +136,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         add_regularization_loss=config.train_config.add_regularization_loss,
         planner=recompute_plan.planner(_request(config.train_config, options)),
         on_plan=plans.append,
+        teacher=teacher,
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
     return recompute_plan.report(plans[-1], options.logdir, replicas=options.num_clones, plain=False)
@@ -153,6 +157,7 @@ def _train_step(
     state: TrainState,
     optimizer: Optimizer,
     strategy: tf.distribute.Strategy,
+    teacher: Teacher | None,
 ) -> Callable[[Mapping[str, Any]], Mapping[str, tf.Tensor]]:
     request = _request(config.train_config, options)
     return make_train_step(
@@ -168,6 +173,20 @@ def _train_step(
             replicas=strategy.num_replicas_in_sync,
             plain=recompute_plan.is_plain(request),
         ),
+        teacher=teacher,
+    )
+
+
+def _teacher(config: PipelineConfig, model: SegmentationModel) -> Teacher | None:
+    train_config = config.train_config
+    if not train_config.HasField('distillation'):
+        return None
+    kind = config.model.WhichOneof('model') or ''
+    return Teacher(
+        train_config.distillation,
+        num_classes=model.num_classes,
+        input_channels=model.input_channels,
+        ignore_label=getattr(config.model, kind).loss.ignore_label,
     )
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from core import fields
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
+from engine.distillation import Teacher
 from engine.train_state import TrainState
 from recompute import backward
 from recompute.forward import ForwardGraph
@@ -19,6 +20,7 @@ from recompute.plan import Plan, Planner
 _LOGGER = logging.getLogger(__name__)
 
 REGULARIZATION_LOSS = 'regularization_loss'
+DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
 LEARNING_RATE = 'learning_rate'
 GRADIENT_NORM = 'gradient_norm'
@@ -35,18 +37,20 @@ def make_train_step(
     add_regularization_loss: bool,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
+    teacher: Teacher | None = None,
 ) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
 
-    The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
-    `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
-    `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
-    are computed twice for them, which changes no number, and `on_plan` is told.
+    The scalars are each loss of the model (mean over replicas), `distillation_loss` with a `teacher`,
+    `regularization_loss` when added, `total_loss`, the `learning_rate` used and the `gradient_norm` before clipping.
+    Each call moves variables and slots once and adds 1 to `state.step`. Gradients are those of the mean over replicas
+    of the total loss; a `planner` decides which activations are computed twice for them, which changes no number, and
+    `on_plan` is told.
     """
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         variables = list(state.trainable.values())
-        losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
+        losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / strategy.num_replicas_in_sync)
         known = planner.plan if planner else None
         schedule = planner(forward, variables) if planner else None
@@ -69,10 +73,12 @@ def make_train_step(
 
 
 def _losses(
-    model: SegmentationModel, batch: Mapping[str, tf.Tensor], *, add_regularization_loss: bool
+    model: SegmentationModel, batch: Mapping[str, tf.Tensor], teacher: Teacher | None, *, add_regularization_loss: bool
 ) -> dict[str, tf.Tensor]:
     predictions = model.predict(model.preprocess(batch[fields.IMAGE]), is_training=True)
     losses = dict(model.loss(predictions, batch[fields.LABEL]))
+    if teacher:
+        losses[DISTILLATION_LOSS] = teacher.loss(batch, predictions)
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = model.regularization_loss()
     losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))

@@ -103,6 +103,9 @@ class Walk:
         for tensor in op.inputs:
             if id(tensor) in self._ids:
                 self._refused.append((op, self._ids[id(tensor)]))
+        for output in op.outputs:  # followed further, as channels that are kept
+            if output.shape.rank and output.shape[-1]:
+                self._edges.keep(self._ids.setdefault(id(output), self._edges.fresh(output.shape[-1])))
         return True
 
     def _layer_before(self, op: tf.Operation) -> str:
@@ -144,12 +147,11 @@ class Walk:
             else:
                 self._edges.keep(own)  # one channel, repeated
             return True
-        rank = tensor.shape.rank
-        if rank == 0 or tensor.shape[-1] == 1 or id(tensor) in self._any or tensor.shape.num_elements() == 0:
-            return True
-        name = self._variable_of.get(id(tensor))
-        if name is not None:
+        rank, name = tensor.shape.rank, self._variable_of.get(id(tensor))
+        if name is not None and rank and tensor.shape[-1] == len(ids):
             self._edges.join(ids, self._edges.of(Axis(name, rank - 1), len(ids)))
+            return True
+        if rank == 0 or tensor.shape[-1] == 1 or id(tensor) in self._any or tensor.shape.num_elements() == 0:
             return True
         if tensor.op.type == 'Const':  # a number of its own for each channel
             self._edges.keep(ids)
@@ -271,10 +273,8 @@ class Walk:
         if width == len(ids):
             return self._give(output, ids)
         start = tf.get_static_value(begin)
-        simple = op.type == 'Slice' or _is_plain_slice(op, features.shape.rank)
-        if start is None or not simple:
-            return False
-        return self._give(output, ids[int(start[-1]) : int(start[-1]) + width])
+        first = None if start is None else _first_channel(op, start, features.shape)
+        return first is not None and self._give(output, ids[first : first + width])
 
     def _reduction(self, op: tf.Operation) -> bool:
         features, axes = op.inputs
@@ -364,13 +364,17 @@ def _is_nhwc(op: tf.Operation) -> bool:
     return 'data_format' not in attributes or attributes['data_format'].s == b'NHWC'
 
 
-def _is_plain_slice(op: tf.Operation, rank: int) -> bool:
-    """A strided slice that says begin and end of the last axis, with step 1."""
-    masks = ('ellipsis_mask', 'new_axis_mask', 'shrink_axis_mask')
-    if any(op.get_attr(mask) for mask in masks) or op.get_attr('begin_mask') >> (rank - 1) & 1:
-        return False
-    steps = tf.get_static_value(op.inputs[3])
-    return steps is not None and len(steps) == rank and int(steps[-1]) == 1
+def _first_channel(op: tf.Operation, begin: np.ndarray, shape: tf.TensorShape) -> int | None:
+    """Where a slice of the last axis begins; None if that cannot be told, or if it does not take every channel."""
+    if op.type == 'Slice':
+        return int(begin[-1])
+    steps, last = tf.get_static_value(op.inputs[3]), len(begin) - 1
+    whole = last == shape.rank - 1 or 0 < op.get_attr('ellipsis_mask') < 1 << last
+    if not whole or steps is None or int(steps[last]) != 1:
+        return None
+    if op.get_attr('new_axis_mask') or op.get_attr('shrink_axis_mask'):
+        return None
+    return 0 if op.get_attr('begin_mask') >> last & 1 else int(begin[last]) % shape[-1]
 
 
 def _reason(op: tf.Operation) -> str:

@@ -21,8 +21,8 @@ def scores(
 
     The score of a channel is the square of what the loss would change by, to first order, if the channel were switched
     off behind its bias and batch norm: the sum over pixels of its value times its gradient (Molchanov et al.,
-    arXiv:1906.10771, equation 8 with a gate behind each batch norm, section 3.2). All losses of training count, without the
-    regulariser. The model's variables are as before afterwards.
+    arXiv:1906.10771, equation 8, with gates behind batch norm as in section 3.2). All losses of training count, without
+    the regulariser. The model's variables are as before afterwards.
 
     Raises UserError if a loss or a score is not finite.
     """

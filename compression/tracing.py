@@ -310,6 +310,7 @@ _HANDLERS: dict[str, Callable[[Walk, tf.Operation], bool]] = {
 _OF_THE_LAYER = frozenset(
     {'BiasAdd', 'FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3', 'BatchToSpaceND', 'Identity', 'Cast'}
 )
+_LISTED = 3
 _SMALL = (97, 129)  # no stage below 2 pixels, and no two sizes alike
 
 
@@ -327,9 +328,10 @@ def trace(model: SegmentationModel, *, size: tuple[int, int] = _SMALL) -> Channe
     inference = walk(model, edges, shapes, size=size, is_training=False)
     training = walk(model, edges, shapes, size=_SMALL, is_training=True)
     channel_of = edges.components()
-    problems = [*inference.problems(channel_of), *training.problems(channel_of)]
+    problems = list(dict.fromkeys([*inference.problems(channel_of), *training.problems(channel_of)]))
     if problems:
-        raise UserError('\n'.join(dict.fromkeys(problems)))
+        more = [f'... and {len(problems) - _LISTED} more'] if len(problems) > _LISTED else []
+        raise UserError('\n'.join([*problems[:_LISTED], *more]))
     known = {convolution.kernel for convolution in inference.convolutions}
     heads = [dataclasses.replace(c, positions=0) for c in training.convolutions if c.kernel not in known]
     return edges.finish(shapes, [*inference.convolutions, *heads])
@@ -378,10 +380,10 @@ def _first_channel(op: tf.Operation, begin: np.ndarray, shape: tf.TensorShape) -
 
 
 def _reason(op: tf.Operation) -> str:
-    if op.type == 'Reshape' and 'GroupNorm' in op.name:
+    if op.type == 'Reshape' and op.outputs[0].shape.rank == op.inputs[0].shape.rank + 1:
         return (
-            'group normalisation mixes the channels of a group, so none can be removed without changing the others; '
-            'train with hyperparams.batch_norm to prune'
+            'takes the channels apart into groups; group normalisation mixes those of a group, so none can be removed '
+            'without changing the others: train with hyperparams.batch_norm to prune'
         )
     if op.type in _HANDLERS:
         return 'is used in a way that channels cannot be followed through'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def parameters_of(model: SegmentationModel) -> frozenset[str]:
     return frozenset(name for name, variable in read.items() if variable.trainable)
 
 
-def count(shapes: dict[str, tuple[int, ...]], names: frozenset[str]) -> int:
+def count(shapes: Mapping[str, tuple[int, ...]], names: frozenset[str]) -> int:
     """Numbers in the variables of these names."""
     return sum(math.prod(shapes[name]) for name in names)
 

@@ -89,7 +89,7 @@ def test_layers_are_skipped_by_scope_beginning_and_pattern():
         assert selection.skipped_groups(GRAPH, [pattern]) == [False, True, False]
     assert selection.skipped_groups(GRAPH, ['SharedFeatureExtractor']) == [True] * 3
     assert selection.skipped_groups(GRAPH, ['net/conv4']) == [False] * 3  # kept in any case
-    with pytest.raises(UsageError, match="--skip_layers: 'net/con2' names no layer; the nearest are Shared"):
+    with pytest.raises(UsageError, match=r"--skip_layers: 'net/con2' names no layer; the nearest are Shared"):
         selection.skipped_groups(GRAPH, ['net/con2'])
     keep = selection.Selector(GRAPH, scores(GRAPH), skipped=[False, True, False])(0.5)
     assert counts(GRAPH, keep) == [8, 40, 3]
@@ -127,7 +127,7 @@ def test_amounts(text: str, want: Amount):
 
 @pytest.mark.parametrize('text', ['', '0', '-1', '6 %', 'G', '1e9', 'nan'])
 def test_other_amounts_are_refused(text: str):
-    with pytest.raises(Exception, match='expected a number such as 60G or 6.7M, or a share'):
+    with pytest.raises(Exception, match='expected a number such as 60G'):
         parse_amount(text)
 
 
@@ -148,6 +148,6 @@ def test_slots_are_cut_with_their_variable_and_zeros_keep_what_reads_them():
     value = np.random.default_rng(0).normal(size=(1, 1, 16, 40))
     assert np.array_equal(cutting.cut(GRAPH, keep, name, value), value[:, :, 12:, 37:])
     assert np.array_equal(cutting.cut(GRAPH, keep, f'{name}/Momentum', value), value[:, :, 12:, 37:])
-    assert cutting.cut(GRAPH, keep, f'{name}/scalar', np.float32(3.0)) == 3.0
+    assert cutting.cut(GRAPH, keep, f'{name}/scalar', np.array(3.0)) == 3.0
     zeroed = cutting.zero(GRAPH, keep, name, value)
     assert np.array_equal(zeroed[..., 37:], value[..., 37:]) and not zeroed[..., :37].any()

@@ -111,7 +111,7 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--prune_config',
         metavar='FILE',
-        help='a .prune_config of the reference: its share, skipped nodes, and the sources that choose for coupled layers',
+        help='a .prune_config of the reference: its share, skipped nodes, and sources that choose for coupled layers',
     )
     group.add_argument(
         '--skip_layers',

@@ -14,7 +14,7 @@ from core.errors import ConfigError
 from core.fields import IMAGE, LABEL, LOGITS
 from core.losses import SoftenedDivergence
 from core.model import Predictions
-from engine import checkpoints, inference
+from engine import inference
 from protos.train_pb2 import Distillation
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,11 +51,9 @@ class Teacher:
         self._logits = tf.function(self._infer, autograph=False)
         any_size = tf.TensorSpec([None, None, None, input_channels])
         concrete = tf.function(self._infer, autograph=False).get_concrete_function(any_size)
-        # By name: a variable that has a copy on each device is captured by its copy.
-        read = {variable.name for variable in concrete.variables}
-        variables = {name: v for name, v in self._model.variables_by_name().items() if v.name in read}
-        report = checkpoints.restore_variables(variables, settings.checkpoint, strict=True)
-        _LOGGER.info('learning from %s as well', report.path)
+        averages = config.eval_config.use_moving_averages
+        restored = inference.restore(self._model, concrete, settings.checkpoint, moving_averages=averages)
+        _LOGGER.info('learning from %s (step %d) as well', restored.path, restored.step)
 
     def loss(self, batch: Mapping[str, tf.Tensor], predictions: Predictions) -> tf.Tensor:
         """The weighted divergence at the main head's labelled pixels: a float32 scalar.

@@ -45,10 +45,13 @@ def is_plain(request: Request) -> bool:
     return request.mode is Mode.NONE and request.budget is None and request.share is None and not request.nodes
 
 
-def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool) -> dict[str, Any]:
-    """Logs the plan or the estimate, writes `recompute_plan.json` of a plan; returns what it holds."""
+def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool, num_parts: int = 1) -> dict[str, Any]:
+    """Logs the plan or the estimate, writes `recompute_plan.json` of a plan; returns what it holds.
+
+    The plan is that of one of `num_parts` of a replica's batch.
+    """
     room = memory.available_bytes()
-    fits = plan.largest_batch(int(_USABLE * room)) * replicas if room else None
+    fits = plan.largest_batch(int(_USABLE * room)) * replicas * num_parts if room else None
     content = {
         **plan.as_json(),
         'replicas': replicas,

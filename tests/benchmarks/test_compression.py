@@ -84,7 +84,7 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
     assert chosen('l1_distilled') == ['base', 'l1', 'l1_recalibrated', 'l1_distilled']
     assert chosen('scratch') == ['base', 'scratch']
     assert chosen('latency') == ['base', 'latency', 'latency_recalibrated', 'latency']
-    with pytest.raises(UsageError, match='--only: got .l2., choose from'):
+    with pytest.raises(UsageError, match=r'--only: got .l2., choose from'):
         chosen('l2')
 
 

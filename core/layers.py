@@ -110,6 +110,20 @@ def normalize(
     return normalizer_fn(inputs, activation_fn=activation_fn, scope=scope)
 
 
+def class_scores(features: tf.Tensor, num_classes: int, *, scope: str, **settings: Any) -> tf.Tensor:
+    """[B, h, w, C] -> [B, h, w, num_classes]: 1x1 convolution with bias, no norm, no activation, never narrower."""
+    return slim.conv2d(
+        features,
+        num_classes,
+        1,
+        activation_fn=None,
+        normalizer_fn=None,
+        fixed_width=True,
+        scope=scope,
+        **settings,
+    )
+
+
 @contextlib.contextmanager
 def layer_scope(hyperparams: Hyperparams, *, is_training: bool) -> Iterator[None]:
     """The scope in which convolutions carry `hyperparams`, normalisation and ReLU6 (the heads' activation).

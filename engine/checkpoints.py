@@ -40,6 +40,7 @@ __all__ = [
     'all_checkpoints',
     'compare',
     'copy',
+    'glob_escape',
     'latest',
     'read',
     'remove',

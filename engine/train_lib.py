@@ -20,6 +20,7 @@ from core.errors import ConfigError, UsageError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from engine import checkpoints, devices, memory, output_folder, recompute_plan
+from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
 from engine.summaries import PicturePanels
 from engine.train_evaluation import TrainEvaluation
@@ -132,6 +133,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         num_parts=config.train_config.gradient_accumulation_steps,
         planner=_planner(config.train_config, options),
         on_plan=plans.append,
+        teacher=_teacher(config, model, strategy),
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
     return recompute_plan.report(
@@ -202,7 +204,21 @@ def make_step(
             num_parts=config.train_config.gradient_accumulation_steps,
             plain=recompute_plan.is_plain(request),
         ),
+        teacher=_teacher(config, model, strategy),
     )
+
+
+def _teacher(config: PipelineConfig, model: SegmentationModel, strategy: tf.distribute.Strategy) -> Teacher | None:
+    if not config.train_config.HasField('distillation'):
+        return None
+    kind = config.model.WhichOneof('model') or ''
+    with strategy.scope():
+        return Teacher(
+            config.train_config.distillation,
+            num_classes=model.num_classes,
+            input_channels=model.input_channels,
+            ignore_label=getattr(config.model, kind).loss.ignore_label,
+        )
 
 
 def _memory() -> dict[str, float]:

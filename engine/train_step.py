@@ -11,6 +11,7 @@ import tensorflow as tf
 from core import fields
 from core.model import SegmentationModel
 from core.optimizers import LEARNING_RATE, Optimizer
+from engine.distillation import Teacher
 from engine.gradient_accumulation import AccumulatingStep
 from engine.train_state import TrainState
 from recompute import backward
@@ -20,6 +21,7 @@ from recompute.plan import Plan, Planner
 _LOGGER = logging.getLogger(__name__)
 
 REGULARIZATION_LOSS = 'regularization_loss'
+DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
 GRADIENT_NORM = 'gradient_norm'
 
@@ -36,19 +38,20 @@ def make_train_step(
     num_parts: int = 1,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
+    teacher: Teacher | None = None,
 ) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
 
-    The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
-    `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
-    `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
-    are computed twice for them, which changes no number, and `on_plan` is told. With `num_parts` above 1 the batch
-    is cut into so many parts: see `gradient_accumulation`.
+    The scalars are each loss of the model (mean over replicas), `distillation_loss` with a `teacher`,
+    `regularization_loss` when added, `total_loss`, the `learning_rate` used and the `gradient_norm` before clipping.
+    Each call moves variables and slots once and adds 1 to `state.step`. Gradients are those of the mean over replicas
+    of the total loss; a `planner` decides which activations are computed twice for them, which changes no number, and
+    `on_plan` is told. With `num_parts` above 1 the batch is cut into so many parts: see `gradient_accumulation`.
     """
 
     def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
-        losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
+        losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
         waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1
@@ -94,10 +97,12 @@ def make_train_step(
 
 
 def _losses(
-    model: SegmentationModel, batch: Mapping[str, tf.Tensor], *, add_regularization_loss: bool
+    model: SegmentationModel, batch: Mapping[str, tf.Tensor], teacher: Teacher | None, *, add_regularization_loss: bool
 ) -> dict[str, tf.Tensor]:
     predictions = model.predict(model.preprocess(batch[fields.IMAGE]), is_training=True)
     losses = dict(model.loss(predictions, batch[fields.LABEL]))
+    if teacher:
+        losses[DISTILLATION_LOSS] = teacher.loss(batch, predictions)
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = model.regularization_loss()
     losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))

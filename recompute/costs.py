@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
+
+from core.flops import operation_flops
 
 # Work that moving one byte is worth: multiplications and additions of a convolution that take as long. Read off
 # `benchmarks/gradient_checkpointing.py --calibrate` on a CPU with AVX-512: 7 for a ReLU or a sum, 11 for concatenation,
@@ -50,23 +50,9 @@ def _is_reserve_space(tensor: tf.Tensor) -> bool:
     return tensor.op.type.startswith('FusedBatchNorm') and tensor.value_index > 2
 
 
-def flops(op: tf.Operation) -> float:
-    """Multiplications and additions, counted apart, of convolutions and matrix products; 0 for the rest."""
-    if op.type == 'Conv2D':
-        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:3])
-    if op.type == 'DepthwiseConv2dNative':
-        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:2])
-    if op.type == 'Conv2DBackpropInput':
-        return 2.0 * math.prod(op.inputs[2].shape) * math.prod([*op.inputs[1].shape[:2], op.inputs[1].shape[2]])
-    if op.type in ('MatMul', 'BatchMatMulV2'):
-        inner = op.inputs[0].shape[-2 if op.node_def.attr['transpose_a'].b else -1]
-        return 2.0 * math.prod(op.outputs[0].shape) * inner
-    return 0.0
-
-
 def work(op: tf.Operation) -> float:
     """Cost of running `op`, in FLOPs: its arithmetic, and its memory traffic at FLOPS_PER_BYTE."""
     if op.type in ALIASES:
         return 0.0
     moved = sum(num_bytes(t) for t in [*op.inputs, *op.outputs] if t.shape.is_fully_defined())
-    return flops(op) + FLOPS_PER_BYTE * moved * _PASSES.get(op.type, 1.0)
+    return operation_flops(op) + FLOPS_PER_BYTE * moved * _PASSES.get(op.type, 1.0)

@@ -43,6 +43,8 @@ def _check_file(path: str, flags) -> int:
             print(f'{path}: ok (compression)')
             return 0
         config = config_loader.load(path, flags.overrides, flags.purpose)
+        if config.model.layer_width:
+            _build_model(config)
     except ConfigError as error:
         for problem in error.problems:
             _complain('error', path, problem)
@@ -65,6 +67,13 @@ def _check_file(path: str, flags) -> int:
         summary = '; '.join([summary, *report.summaries])
     print(f'{path}: ok ({summary})')
     return 0
+
+
+def _build_model(config: PipelineConfig) -> None:
+    """Only a network that is built knows the names of its layers."""
+    with command_line.quiet_start():
+        from builders import model_builder
+    model_builder.build(config.model).build()
 
 
 def _describe_model(config: PipelineConfig) -> str:

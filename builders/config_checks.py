@@ -129,7 +129,11 @@ def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str
 
 
 def _network_problems(config: PipelineConfig) -> Iterator[str]:
-    """Does the extractor suit the architecture, and is there one kind of normalisation?"""
+    """Does the extractor suit the architecture, one kind of normalisation, one width for each layer?"""
+    scopes = [layer.scope for layer in config.model.layer_width]
+    for i, scope in enumerate(scopes):
+        if scope in scopes[:i]:
+            yield f'model.layer_width[{i}].scope: {scope!r} was named before; keep one'
     kind = config.model.WhichOneof('model')
     if kind is None:
         return

@@ -53,7 +53,8 @@ def build(config: model_pb2.FastSegmentationModel, *, freeze_backbone: bool = Fa
       config: `PipelineConfig.model`.
       freeze_backbone: leave the backbone's weights and batch-norm averages as they are.
 
-    Raises ConfigError for an unknown architecture or extractor, and for a pair that cannot be built.
+    Raises ConfigError for an unknown architecture or extractor, and for a pair that cannot be built. Whether every
+    `layer_width` names a layer is known when the model is built: `model.build()` raises it.
     """
     choice = config.WhichOneof('model')
     if choice not in _MODELS:
@@ -62,7 +63,7 @@ def build(config: model_pb2.FastSegmentationModel, *, freeze_backbone: bool = Fa
     problems = list(pairs.problems(choice, model, f'model.{choice}'))
     if problems:
         raise ConfigError(problems)
-    return _MODELS[choice](model, freeze_backbone)
+    return _MODELS[choice](model, freeze_backbone=freeze_backbone, widths=_widths(config))
 
 
 def build_extractor(
@@ -86,15 +87,16 @@ def build_extractor(
     )
 
 
-def _build_pspnet(config: pspnet_pb2.PSPNet, freeze_backbone: bool) -> SegmentationModel:
+def _build_pspnet(config: pspnet_pb2.PSPNet, **shared: Any) -> SegmentationModel:
     return PSPNet(
         auxiliary_loss_weight=config.auxiliary_loss_weight,
-        **_common(config, freeze_backbone, architecture='pspnet'),
+        **_common(config, architecture='pspnet'),
+        **shared,
         **_pyramid(config),
     )
 
 
-def _build_icnet(config: icnet_pb2.ICNet, freeze_backbone: bool) -> SegmentationModel:
+def _build_icnet(config: icnet_pb2.ICNet, **shared: Any) -> SegmentationModel:
     single_branch = config.pretrain_single_branch_mode
     return ICNet(
         branch_weights=BranchWeights(
@@ -103,18 +105,17 @@ def _build_icnet(config: icnet_pb2.ICNet, freeze_backbone: bool) -> Segmentation
             first=config.first_branch_loss_weight,
         ),
         pretrain_single_branch_mode=single_branch,
-        mobile_ops_only=config.mobile_ops_only,
         **_common(
             config,
-            freeze_backbone,
             architecture='icnet',
             halve_at_stride=None if single_branch else HALVED_STRIDE,
         ),
+        **shared,
         **_pyramid(config),
     )
 
 
-def _build_fcn(config: fcn_pb2.FCN, freeze_backbone: bool) -> SegmentationModel:
+def _build_fcn(config: fcn_pb2.FCN, **shared: Any) -> SegmentationModel:
     return FCN(
         decoder=SkipFusion(
             stride=config.stride,
@@ -122,13 +123,12 @@ def _build_fcn(config: fcn_pb2.FCN, freeze_backbone: bool) -> SegmentationModel:
             zero_scores=config.zero_initialized_scores,
         ),
         dropout_keep_prob=config.dropout_keep_prob,
-        **_common(config, freeze_backbone, architecture='fcn'),
+        **_common(config, architecture='fcn'),
+        **shared,
     )
 
 
-def _common(
-    config: Any, freeze_backbone: bool, *, architecture: str, halve_at_stride: int | None = None
-) -> dict[str, Any]:
+def _common(config: Any, *, architecture: str, halve_at_stride: int | None = None) -> dict[str, Any]:
     return {
         'num_classes': config.num_classes,
         'feature_extractor': build_extractor(
@@ -140,7 +140,6 @@ def _common(
         'hyperparams': hyperparams_builder.build(config.hyperparams),
         'pixel_loss': losses_builder.build(config.loss),
         'input_scale': config.input_scale,
-        'freeze_backbone': freeze_backbone,
         'upsample_logits': config.loss.upsample_logits,
     }
 
@@ -153,11 +152,15 @@ def _pyramid(config: Any) -> dict[str, Any]:
     }
 
 
+def _widths(config: model_pb2.FastSegmentationModel) -> dict[str, int]:
+    return {layer.scope: layer.num_filters for layer in config.layer_width}
+
+
 def _filter_scale(config: Any) -> float:
     return config.filter_scale or 1.0  # unset means full width
 
 
-_MODELS: dict[str, Callable[[Any, bool], SegmentationModel]] = {
+_MODELS: dict[str, Callable[..., SegmentationModel]] = {
     'fcn': _build_fcn,
     'icnet': _build_icnet,
     'pspnet': _build_pspnet,

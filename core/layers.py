@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -107,6 +108,20 @@ def normalize(
 ) -> tf.Tensor:
     """The model's normalisation as a layer of its own, for networks that normalise in front of their convolutions."""
     return normalizer_fn(inputs, activation_fn=activation_fn, scope=scope)
+
+
+def class_scores(features: tf.Tensor, num_classes: int, *, scope: str, **settings: Any) -> tf.Tensor:
+    """[B, h, w, C] -> [B, h, w, num_classes]: 1x1 convolution with bias, no norm, no activation, never narrower."""
+    return slim.conv2d(
+        features,
+        num_classes,
+        1,
+        activation_fn=None,
+        normalizer_fn=None,
+        fixed_width=True,
+        scope=scope,
+        **settings,
+    )
 
 
 @contextlib.contextmanager
@@ -260,14 +275,12 @@ def _average_pool_dynamic(features: tf.Tensor, height: Size, width: Size, poolin
     return tf.reduce_mean(cells, axis=[2, 4])
 
 
-def add_all(tensors: Sequence[tf.Tensor], *, mobile_ops_only: bool) -> tf.Tensor:
-    """Sum of equally shaped tensors: one AddN, or a chain of Add where mobile runtimes lack AddN."""
-    if not mobile_ops_only:
-        return tf.add_n(list(tensors))
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = tf.add(total, tensor)
-    return total
+def add_all(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Sum of equally shaped tensors, from left to right.
+
+    AddN begins with whichever operand's memory it may write to, so its last bits depend on what else a step keeps.
+    """
+    return functools.reduce(tf.add, tensors)
 
 
 def resize_labels(labels: tf.Tensor, size: tuple[Size, Size]) -> tf.Tensor:

@@ -78,6 +78,39 @@ class SoftmaxCrossEntropy:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class SoftenedDivergence:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)), averaged over the pixels that are not ignored.
+
+    Hinton et al., arXiv:1503.02531, section 2: with the factor T^2 gradients keep their size when the temperature
+    changes. A batch with nothing but ignored pixels gives 0.
+
+    Attributes:
+      temperature: T, above 0.
+      ignore_label: the id that is not counted.
+    """
+
+    temperature: float = 2.0
+    ignore_label: int = IGNORE_LABEL
+
+    def __post_init__(self):
+        if not self.temperature > 0:
+            raise ValueError(f'temperature must be above 0, got {self.temperature}')
+
+    def __call__(self, student: tf.Tensor, teacher: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Logits float [B, h, w, C] of both against class ids int32 [B, h, w]: a float32 scalar, 0 or more.
+
+        No gradient goes to the teacher.
+        """
+        softened = tf.stop_gradient(tf.cast(teacher, tf.float32)) / self.temperature
+        expected = tf.nn.log_softmax(softened)
+        learned = tf.nn.log_softmax(tf.cast(student, tf.float32) / self.temperature)
+        divergences = tf.reduce_sum(tf.exp(expected) * (expected - learned), axis=-1)
+        valid = tf.cast(tf.not_equal(labels, self.ignore_label), tf.float32)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(divergences * valid), tf.reduce_sum(valid))
+        return self.temperature**2 * mean
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Focal:
     """Cross-entropy times (1 - p)^gamma, p the probability of the label: easy pixels count less (arXiv:1708.02002).
 

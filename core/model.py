@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
-from core import layers
+from core import layer_widths, layers
 from core.feature_extractor import FeatureExtractor
 from core.fields import CLASS_IDS, LOGITS, PROBABILITIES
 from third_party import slim
@@ -48,6 +48,7 @@ class SegmentationModel(tf.Module, abc.ABC):
       input_scale: images are resized by this factor, corners aligned, before the network sees them, and logits come
         back at the image's own size. Above 1 it lets small images keep detail through a net of stride 32.
       freeze_backbone: run the backbone's batch norm in inference mode and list its variables as not trainable.
+      widths: {full scope: number of filters} of layers that are not as wide as the architecture asks for.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SegmentationModel(tf.Module, abc.ABC):
         pixel_loss: PixelLoss,
         input_scale: float = 1.0,
         freeze_backbone: bool = False,
+        widths: Mapping[str, int] | None = None,
     ):
         super().__init__(name='model')
         if num_classes < 1:
@@ -71,7 +73,8 @@ class SegmentationModel(tf.Module, abc.ABC):
         self.hyperparams = hyperparams
         self.freeze_backbone = freeze_backbone
         self._pixel_loss = pixel_loss
-        self._store = slim.VariableStore()
+        self._store = slim.VariableStore(widths)
+        self._is_built = False
 
     @property
     def backbone_scope(self) -> str:
@@ -93,12 +96,17 @@ class SegmentationModel(tf.Module, abc.ABC):
         """Builds the network, called within the store and the layer scope: every head at its own stride."""
 
     def build(self) -> None:
-        """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing."""
-        if self.variables_by_name():
+        """Creates every variable, once, eagerly, in the current strategy's scope; runs nothing.
+
+        Raises ConfigError if a layer of `widths` does not exist, or if widths do not go together.
+        """
+        if self._is_built:
             return
-        with tf.__internal__.FuncGraph('build').as_default():
+        graph = tf.__internal__.FuncGraph('build')
+        with layer_widths.checked(self._store, graph), graph.as_default():
             # 97 leaves every stage at least 2 pixels; the size of the image does not reach any variable.
             self.predict(tf.zeros([1, 97, 97, self.input_channels]), is_training=True)
+        self._is_built = True
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -115,12 +123,18 @@ class SegmentationModel(tf.Module, abc.ABC):
 
         In inference h, w = H, W. In training they are the architecture's own stride, which is what the losses score.
         """
-        size = layers.spatial_size(images)
-        with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
-            predictions = self._predict(layers.rescale(images, self.input_scale), is_training=is_training)
+        predictions = self._heads(images, is_training=is_training)
         if is_training:
             return predictions
-        return {LOGITS: layers.resize_bilinear(predictions[LOGITS], size)}
+        return {LOGITS: layers.resize_bilinear(predictions[LOGITS], layers.spatial_size(images))}
+
+    def strided_logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Logits of inference [B, h, w, C] at the architecture's own stride, of preprocessed images [B, H, W, ...]."""
+        return self._heads(images, is_training=False)[LOGITS]
+
+    def _heads(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
+        with self.entered(), layers.layer_scope(self.hyperparams, is_training=is_training):
+            return self._predict(layers.rescale(images, self.input_scale), is_training=is_training)
 
     def loss(self, predictions: Predictions, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """{name: weighted float32 scalar} for class ids int32 [B, H, W]; labels are resized to each head's size."""
@@ -179,8 +193,8 @@ class SegmentationModel(tf.Module, abc.ABC):
                 return self.feature_extractor(images)
 
     def _classifier(self, features: tf.Tensor, scope: str) -> tf.Tensor:
-        """1x1 convolution with bias to `num_classes` logits, no norm, no activation."""
-        return slim.conv2d(features, self.num_classes, 1, activation_fn=None, normalizer_fn=None, scope=scope)
+        """Logits of the model's classes."""
+        return layers.class_scores(features, self.num_classes, scope=scope)
 
 
 def _leaf(variable: tf.Variable) -> str:

@@ -121,9 +121,16 @@ class Servable:
 
 
 def inference_variables(concrete: Any, variables_by_name: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
-    """Those of `variables_by_name` that the traced function reads: without auxiliary heads and other training parts."""
+    """Those of `variables_by_name` that the traced function reads: without auxiliary heads and other training parts.
+
+    Of a variable with a copy on each device the function reads copies.
+    """
     read = {variable.ref() for variable in concrete.variables}
-    return {name: variable for name, variable in variables_by_name.items() if variable.ref() in read}
+
+    def is_read(variable: Any) -> bool:
+        return any(copy.ref() in read for copy in (variable, *getattr(variable, 'values', ())))
+
+    return {name: variable for name, variable in variables_by_name.items() if is_read(variable)}
 
 
 def _size(images: tf.Tensor, axis: int) -> Any:

@@ -45,6 +45,7 @@ __all__ = [
     'compare',
     'copy',
     'first_line',
+    'glob_escape',
     'latest',
     'newest_sound',
     'read',

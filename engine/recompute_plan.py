@@ -12,7 +12,7 @@ import tensorflow as tf
 from engine import memory
 from protos.train_pb2 import GradientCheckpointing
 from recompute.budget import parse_budget
-from recompute.plan import Mode, Plan, Planner, Request
+from recompute.plan import Mode, Plan, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,13 +31,6 @@ def request_from_config(message: GradientCheckpointing) -> Request:
             mode=mode, **parse_budget(message.memory_budget, 'train_config.gradient_checkpointing.memory_budget')
         )
     return Request(mode=mode)
-
-
-def planner(request: Request) -> Planner:
-    """Plans when the step is traced, and prepares the process if anything will be recomputed."""
-    if not is_plain(request):
-        memory.return_freed_memory()
-    return Planner(request)
 
 
 def is_plain(request: Request) -> bool:

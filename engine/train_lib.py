@@ -20,6 +20,7 @@ from core.errors import ConfigError, UsageError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from engine import checkpoints, devices, memory, output_folder, recompute_plan
+from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
 from engine.summaries import PicturePanels
 from engine.train_evaluation import TrainEvaluation
@@ -29,7 +30,7 @@ from engine.train_state import TrainState, fine_tune, resume
 from engine.train_step import make_train_step
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
-from recompute.plan import Mode, Plan, Request
+from recompute.plan import Mode, Plan, Planner, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -132,9 +133,10 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_parts=config.train_config.gradient_accumulation_steps,
-        planner=recompute_plan.planner(_request(config.train_config, options)),
+        planner=_planner(config.train_config, options),
         on_plan=plans.append,
         skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
+        teacher=_teacher(config, model, strategy),
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
     return recompute_plan.report(
@@ -172,6 +174,14 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
     return Request(mode=Mode.NONE)
 
 
+def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
+    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+
+
+def _bfloat16(train_config: TrainConfig) -> bool:
+    return train_config.mixed_precision == TrainConfig.BFLOAT16
+
+
 def make_step(
     config: PipelineConfig,
     options: TrainOptions,
@@ -189,7 +199,7 @@ def make_step(
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_parts=config.train_config.gradient_accumulation_steps,
-        planner=recompute_plan.planner(request),
+        planner=_planner(config.train_config, options),
         on_plan=functools.partial(
             recompute_plan.report,
             logdir=options.logdir,
@@ -198,7 +208,21 @@ def make_step(
             plain=recompute_plan.is_plain(request),
         ),
         skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
+        teacher=_teacher(config, model, strategy),
     )
+
+
+def _teacher(config: PipelineConfig, model: SegmentationModel, strategy: tf.distribute.Strategy) -> Teacher | None:
+    if not config.train_config.HasField('distillation'):
+        return None
+    kind = config.model.WhichOneof('model') or ''
+    with strategy.scope():
+        return Teacher(
+            config.train_config.distillation,
+            num_classes=model.num_classes,
+            input_channels=model.input_channels,
+            ignore_label=getattr(config.model, kind).loss.ignore_label,
+        )
 
 
 def _memory() -> dict[str, float]:
@@ -210,7 +234,7 @@ def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.dist
     strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
     check_batch_size(train_config, options)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_bfloat16(_bfloat16(train_config))
     tf.random.set_seed(train_config.random_seed)
     if train_config.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from core import fields
 from core.model import SegmentationModel
 from core.optimizers import LEARNING_RATE, Optimizer
+from engine.distillation import Teacher
 from engine.gradient_accumulation import AccumulatingStep
 from engine.train_state import TrainState
 from recompute import backward
@@ -21,6 +22,7 @@ from recompute.plan import Plan, Planner
 _LOGGER = logging.getLogger(__name__)
 
 REGULARIZATION_LOSS = 'regularization_loss'
+DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
 GRADIENT_NORM = 'gradient_norm'
 SKIPPED = 'skipped'
@@ -39,14 +41,15 @@ def make_train_step(
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
     skip_not_finite: bool = False,
+    teacher: Teacher | None = None,
 ) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
 
-    The scalars are each loss of the model (mean over replicas), `regularization_loss` when added, `total_loss`, the
-    `learning_rate` used and the `gradient_norm` before clipping. Each call moves variables and slots once and adds 1 to
-    `state.step`. Gradients are those of the mean over replicas of the total loss; a `planner` decides which activations
-    are computed twice for them, which changes no number, and `on_plan` is told. With `num_parts` above 1 the batch
-    is cut into so many parts: see `gradient_accumulation`.
+    The scalars are each loss of the model (mean over replicas), `distillation_loss` with a `teacher`,
+    `regularization_loss` when added, `total_loss`, the `learning_rate` used and the `gradient_norm` before clipping.
+    Each call moves variables and slots once and adds 1 to `state.step`. Gradients are those of the mean over replicas
+    of the total loss; a `planner` decides which activations are computed twice for them, which changes no number, and
+    `on_plan` is told. With `num_parts` above 1 the batch is cut into so many parts: see `gradient_accumulation`.
 
     With `skip_not_finite` a step whose total loss or gradient norm is not finite, on any replica, leaves every variable
     and slot as it was, and only the step is counted; the scalar `skipped` is 1 then, else 0.
@@ -54,10 +57,11 @@ def make_train_step(
 
     def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
-        losses = _losses(model, batch, add_regularization_loss=add_regularization_loss)
+        losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
-        schedule = planner(forward, variables) if planner else None
+        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or skip_not_finite
+        schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
         gradients = _present(state, backward.gradients(forward, variables, schedule))
@@ -103,10 +107,12 @@ def make_train_step(
 
 
 def _losses(
-    model: SegmentationModel, batch: Mapping[str, tf.Tensor], *, add_regularization_loss: bool
+    model: SegmentationModel, batch: Mapping[str, tf.Tensor], teacher: Teacher | None, *, add_regularization_loss: bool
 ) -> dict[str, tf.Tensor]:
     predictions = model.predict(model.preprocess(batch[fields.IMAGE]), is_training=True)
     losses = dict(model.loss(predictions, batch[fields.LABEL]))
+    if teacher:
+        losses[DISTILLATION_LOSS] = teacher.loss(batch, predictions)
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = model.regularization_loss()
     # Two at a time: the order of add_n's sum depends on which memory is free.
@@ -133,12 +139,15 @@ def _apply(
 ) -> dict[str, tf.Tensor]:
     """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
 
+    On one replica and without clipping a variable is updated as soon as its gradient is there, which is then freed.
     Where `averages` are given, values of `state.averages` from before the forward pass, a step that is not finite puts
     them back instead of updating, and whether it did is returned too.
     """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
-    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients.values()))
+    summed = list(gradients.values())
+    if replica.num_replicas_in_sync > 1:  # even a sum of one would make each gradient wait for all
+        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, summed)
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:

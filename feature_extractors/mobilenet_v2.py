@@ -48,16 +48,19 @@ class MobileNetV2(FeatureExtractor):
         budget = StrideBudget(self.output_stride)
         feature_of_block = self._feature_of_block
         with tf.compat.v1.variable_scope(self.scope):
-            net = slim.conv2d(images, self._first_width(32), 3, stride=budget.spend(2)[0], padding='SAME', scope='Conv')
+            depth = self._first_width(32)
+            net = slim.conv2d(images, depth, 3, stride=budget.spend(2)[0], padding='SAME', scope='Conv')
             with tf.compat.v1.variable_scope('expanded_conv'):
-                net = _inverted_residual(net, self._first_width(16), stride=1, rate=1, expansion=1)
+                net = _inverted_residual(net, depth, self._first_width(16), stride=1, rate=1, expansion=1)
+            depth = self._first_width(16)
             net = self._end_stage(features, 'c1', net)
             for number, block in enumerate(_BLOCKS[: max(feature_of_block)], start=1):
                 stride, rate = budget.spend(block.stride)
                 with tf.compat.v1.variable_scope(f'expanded_conv_{number}'):
                     width = _divisible(block.width * self.filter_scale)
                     shortcut = (stride if self._shortcut_over_lost_stride else block.stride) == 1
-                    net = _inverted_residual(net, width, stride=stride, rate=rate, shortcut=shortcut)
+                    net = _inverted_residual(net, depth, width, stride=stride, rate=rate, shortcut=shortcut)
+                depth = width
                 if number in feature_of_block:
                     net = self._end_stage(features, feature_of_block[number], net)
         return features
@@ -87,10 +90,9 @@ class DilatedMobileNetV2(MobileNetV2):
 
 
 def _inverted_residual(
-    inputs: tf.Tensor, width: int, *, stride: int, rate: int, expansion: int = 6, shortcut: bool = True
+    inputs: tf.Tensor, depth: int, width: int, *, stride: int, rate: int, expansion: int = 6, shortcut: bool = True
 ) -> tf.Tensor:
-    """Expand 1x1, depthwise 3x3, project 1x1, and the shortcut where it is wanted and widths agree."""
-    depth = inputs.shape[-1]
+    """Expand 1x1, depthwise 3x3, project 1x1, and the shortcut where it is wanted and nominal depths agree."""
     expanded = depth if expansion == 1 else _divisible(depth * expansion)
     net = inputs
     if expanded > depth:

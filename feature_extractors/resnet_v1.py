@@ -63,7 +63,8 @@ class ResNet(FeatureExtractor, abc.ABC):
     def _build(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         features = {}
         budget = StrideBudget(self.output_stride)
-        net = self._root(images, layers.scaled_width(64, self.filter_scale))
+        depth = layers.scaled_width(64, self.filter_scale)
+        net = self._root(images, depth)
         budget.spend(2)
         net = self._end_stage(features, 'c1', net)
         net = slim.max_pool2d(net, 3, stride=2, padding='SAME', scope='pool1')
@@ -74,7 +75,7 @@ class ResNet(FeatureExtractor, abc.ABC):
                 for unit in range(1, block.num_units + 1):
                     stride, rate = budget.spend(block.stride if unit == block.num_units else 1)
                     with tf.compat.v1.variable_scope(f'unit_{unit}'):
-                        net = self._unit(net, block.width, stride=stride, rate=rate * block.dilation)
+                        net, depth = self._unit(net, depth, block.width, stride=stride, rate=rate * block.dilation)
             if block.name in _FEATURE_OF_BLOCK:
                 net = self._end_stage(features, _FEATURE_OF_BLOCK[block.name], net)
         return features
@@ -87,8 +88,12 @@ class ResNet(FeatureExtractor, abc.ABC):
         """7x7 convolution of stride 2."""
 
     @abc.abstractmethod
-    def _unit(self, inputs: tf.Tensor, width: int, *, stride: int, rate: int) -> tf.Tensor:
-        """One residual unit of base width `width` at full filter scale."""
+    def _unit(self, inputs: tf.Tensor, depth: int, width: int, *, stride: int, rate: int) -> tuple[tf.Tensor, int]:
+        """One residual unit of base width `width` at full filter scale: its outputs, and their nominal depth.
+
+        `depth` is the inputs' nominal depth: whether the shortcut is a projection depends on it, and not on how many
+        channels are left of a pruned layer.
+        """
 
 
 class ResNetV1(ResNet):
@@ -104,14 +109,14 @@ class ResNetV1(ResNet):
     def _root(self, images: tf.Tensor, width: int) -> tf.Tensor:
         return conv2d_same(images, width, 7, stride=2, scope='conv1')
 
-    def _unit(self, inputs: tf.Tensor, width: int, *, stride: int, rate: int) -> tf.Tensor:
+    def _unit(self, inputs: tf.Tensor, depth: int, width: int, *, stride: int, rate: int) -> tuple[tf.Tensor, int]:
         narrow, wide = self._width(width), self._width(4 * width)
         with tf.compat.v1.variable_scope('bottleneck_v1'):
-            shortcut = _shortcut(inputs, wide, stride)
+            shortcut = _shortcut(inputs, depth, wide, stride)
             residual = slim.conv2d(inputs, narrow, 1, scope='conv1')
             residual = conv2d_same(residual, narrow, 3, stride=stride, rate=rate, scope='conv2')
             residual = slim.conv2d(residual, wide, 1, activation_fn=None, scope='conv3')
-            return tf.nn.relu(shortcut + residual)
+            return tf.nn.relu(shortcut + residual), wide
 
 
 class BasicResNetV1(ResNetV1):
@@ -120,14 +125,14 @@ class BasicResNetV1(ResNetV1):
     slim's zoo has none; the names are those of DeepLab's ResNet-18 and 34 on slim (`lite_bottleneck_v1`).
     """
 
-    def _unit(self, inputs: tf.Tensor, width: int, *, stride: int, rate: int) -> tf.Tensor:
+    def _unit(self, inputs: tf.Tensor, depth: int, width: int, *, stride: int, rate: int) -> tuple[tf.Tensor, int]:
         width = self._width(width)
         with tf.compat.v1.variable_scope('lite_bottleneck_v1'):
-            shortcut = _shortcut(inputs, width, stride)
+            shortcut = _shortcut(inputs, depth, width, stride)
             residual = conv2d_same(inputs, width, 3, stride=1, rate=rate, scope='conv1')
             with slim.arg_scope([slim.conv2d], activation_fn=None):
                 residual = conv2d_same(residual, width, 3, stride=stride, rate=rate, scope='conv2')
-            return tf.nn.relu(shortcut + residual)
+            return tf.nn.relu(shortcut + residual), width
 
 
 class ResNetV1_18(BasicResNetV1):
@@ -162,8 +167,8 @@ class DilatedResNet50(ResNetV1):
     blocks = _DILATED_50
 
 
-def _shortcut(inputs: tf.Tensor, width: int, stride: int) -> tf.Tensor:
-    if inputs.shape[-1] != width:
+def _shortcut(inputs: tf.Tensor, depth: int, width: int, stride: int) -> tf.Tensor:
+    if depth != width:
         return slim.conv2d(inputs, width, 1, stride=stride, activation_fn=None, scope='shortcut')
     return subsample(inputs, stride)
 

@@ -33,17 +33,17 @@ class ResNetV2_50(ResNet):
         with slim.arg_scope([slim.conv2d], activation_fn=None, normalizer_fn=None):
             return conv2d_same(images, width, 7, stride=2, scope='conv1')
 
-    def _unit(self, inputs: tf.Tensor, width: int, *, stride: int, rate: int) -> tf.Tensor:
+    def _unit(self, inputs: tf.Tensor, depth: int, width: int, *, stride: int, rate: int) -> tuple[tf.Tensor, int]:
         narrow, wide = self._width(width), self._width(4 * width)
         with tf.compat.v1.variable_scope('bottleneck_v2'):
             active = layers.normalize(inputs, activation_fn=tf.nn.relu, scope='preact')
-            if inputs.shape[-1] == wide:
+            if depth == wide:
                 shortcut = subsample(inputs, stride)
             else:
                 shortcut = _plain(active, wide, stride=stride, scope='shortcut')
             residual = slim.conv2d(active, narrow, 1, scope='conv1')
             residual = conv2d_same(residual, narrow, 3, stride=stride, rate=rate, scope='conv2')
-            return shortcut + _plain(residual, wide, stride=1, scope='conv3')
+            return shortcut + _plain(residual, wide, stride=1, scope='conv3'), wide
 
 
 def _plain(inputs: tf.Tensor, width: int, *, stride: int, scope: str) -> tf.Tensor:

@@ -59,9 +59,7 @@ class SkipFusion(Decoder):
 
     def _scores(self, features: tf.Tensor, stride: int, num_classes: int) -> tf.Tensor:
         start = {'weights_initializer': tf.compat.v1.zeros_initializer()} if self._zero_scores else {}
-        return slim.conv2d(
-            features, num_classes, 1, activation_fn=None, normalizer_fn=None, scope=f'score_{stride}', **start
-        )
+        return layers.class_scores(features, num_classes, scope=f'score_{stride}', **start)
 
     def _enlarge(self, scores: tf.Tensor, size: tuple[layers.Size, layers.Size], scope: str) -> tf.Tensor:
         if not self._learned:
@@ -75,6 +73,7 @@ class SkipFusion(Decoder):
             biases_initializer=None,
             activation_fn=None,
             normalizer_fn=None,
+            fixed_width=True,
             scope=scope,
         )
         # Padded strides round up, so the finer map is one pixel short of twice the coarser at odd sizes.

@@ -27,7 +27,7 @@ from protos import icnet_pb2 as protos_dot_icnet__pb2
 from protos import pspnet_pb2 as protos_dot_pspnet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/model.proto\x12!fast_semantic_segmentation.protos\x1a\x10protos/fcn.proto\x1a\x12protos/icnet.proto\x1a\x13protos/pspnet.proto\"\xcf\x01\n\x15\x46\x61stSegmentationModel\x12;\n\x06pspnet\x18\x01 \x01(\x0b\x32).fast_semantic_segmentation.protos.PSPNetH\x00\x12\x39\n\x05icnet\x18\x02 \x01(\x0b\x32(.fast_semantic_segmentation.protos.ICNetH\x00\x12\x35\n\x03\x66\x63n\x18\x14 \x01(\x0b\x32&.fast_semantic_segmentation.protos.FCNH\x00\x42\x07\n\x05model')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12protos/model.proto\x12!fast_semantic_segmentation.protos\x1a\x10protos/fcn.proto\x1a\x12protos/icnet.proto\x1a\x13protos/pspnet.proto\"\x93\x02\n\x15\x46\x61stSegmentationModel\x12;\n\x06pspnet\x18\x01 \x01(\x0b\x32).fast_semantic_segmentation.protos.PSPNetH\x00\x12\x39\n\x05icnet\x18\x02 \x01(\x0b\x32(.fast_semantic_segmentation.protos.ICNetH\x00\x12\x35\n\x03\x66\x63n\x18\x14 \x01(\x0b\x32&.fast_semantic_segmentation.protos.FCNH\x00\x12\x42\n\x0blayer_width\x18\x15 \x03(\x0b\x32-.fast_semantic_segmentation.protos.LayerWidthB\x07\n\x05model\"0\n\nLayerWidth\x12\r\n\x05scope\x18\x14 \x01(\t\x12\x13\n\x0bnum_filters\x18\x15 \x01(\x05')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.model_pb2', _globals
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FASTSEGMENTATIONMODEL']._serialized_start=117
-  _globals['_FASTSEGMENTATIONMODEL']._serialized_end=324
+  _globals['_FASTSEGMENTATIONMODEL']._serialized_end=392
+  _globals['_LAYERWIDTH']._serialized_start=394
+  _globals['_LAYERWIDTH']._serialized_end=442
 # @@protoc_insertion_point(module_scope)

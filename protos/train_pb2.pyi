@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainConfig(_message.Message):
-    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "non_finite_policy", "max_skipped_steps", "max_rollbacks", "skip_damaged_records", "max_damaged_records", "deterministic")
+    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "non_finite_policy", "max_skipped_steps", "max_rollbacks", "skip_damaged_records", "max_damaged_records", "deterministic", "distillation")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FLOAT32: _ClassVar[TrainConfig.Precision]
@@ -57,6 +57,7 @@ class TrainConfig(_message.Message):
     SKIP_DAMAGED_RECORDS_FIELD_NUMBER: _ClassVar[int]
     MAX_DAMAGED_RECORDS_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
+    DISTILLATION_FIELD_NUMBER: _ClassVar[int]
     batch_size: int
     preprocessor_step: _containers.RepeatedCompositeFieldContainer[_preprocessor_pb2.PreprocessingStep]
     keep_checkpoint_every_n_hours: int
@@ -89,7 +90,20 @@ class TrainConfig(_message.Message):
     skip_damaged_records: bool
     max_damaged_records: int
     deterministic: bool
-    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., non_finite_policy: _Optional[_Union[TrainConfig.NonFinitePolicy, str]] = ..., max_skipped_steps: _Optional[int] = ..., max_rollbacks: _Optional[int] = ..., skip_damaged_records: _Optional[bool] = ..., max_damaged_records: _Optional[int] = ..., deterministic: _Optional[bool] = ...) -> None: ...
+    distillation: Distillation
+    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., non_finite_policy: _Optional[_Union[TrainConfig.NonFinitePolicy, str]] = ..., max_skipped_steps: _Optional[int] = ..., max_rollbacks: _Optional[int] = ..., skip_damaged_records: _Optional[bool] = ..., max_damaged_records: _Optional[int] = ..., deterministic: _Optional[bool] = ..., distillation: _Optional[_Union[Distillation, _Mapping]] = ...) -> None: ...
+
+class Distillation(_message.Message):
+    __slots__ = ("config_path", "checkpoint", "temperature", "weight")
+    CONFIG_PATH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    config_path: str
+    checkpoint: str
+    temperature: float
+    weight: float
+    def __init__(self, config_path: _Optional[str] = ..., checkpoint: _Optional[str] = ..., temperature: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class GradientCheckpointing(_message.Message):
     __slots__ = ("mode", "memory_budget", "checkpoint_node")

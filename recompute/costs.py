@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
+
+from core.flops import operation_flops
 
 # Work that moving one byte is worth: multiplications and additions of a convolution that take as long. Read off
 # `benchmarks/gradient_checkpointing.py --calibrate` on a CPU with AVX-512: 7 for a ReLU or a sum, 11 for concatenation,
@@ -16,6 +16,20 @@ _PASSES = {'FusedBatchNormV3': 3.0, 'ResizeBilinear': 4.0, 'ConcatV2': 1.4}
 ALIASES = frozenset(
     {'Identity', 'Reshape', 'Squeeze', 'ExpandDims', 'StopGradient', 'PreventGradient', 'EnsureShape', 'CheckNumerics'}
 )
+
+
+# What oneDNN's bfloat16 rewrite computes and hands on in bfloat16, of the operations that networks here are made of.
+_BFLOAT16 = frozenset(
+    {'Add', 'AddV2', 'AvgPool', 'BiasAdd', 'ConcatV2', 'Conv2D', 'Conv2DBackpropInput', 'DepthwiseConv2dNative'}
+    | {'DepthwiseConv2dNativeBackpropInput', 'FusedBatchNormV3', 'MatMul', 'MaxPool', 'Mul', 'Pad', 'Relu', 'Relu6'}
+    | {'AvgPoolGrad', 'FusedBatchNormGradV3', 'MaxPoolGrad', 'Relu6Grad', 'ReluGrad', 'Slice', 'StridedSlice', 'Sub'}
+)
+
+
+def stored_bytes(tensor: tf.Tensor, *, bfloat16: bool) -> int:
+    """`num_bytes`, or what is left of them when the graph is rewritten to compute in bfloat16."""
+    halved = bfloat16 and tensor.dtype == tf.float32 and tensor.op.type in _BFLOAT16
+    return num_bytes(tensor) // 2 if halved else num_bytes(tensor)
 
 
 def num_bytes(tensor: tf.Tensor) -> int:
@@ -36,23 +50,9 @@ def _is_reserve_space(tensor: tf.Tensor) -> bool:
     return tensor.op.type.startswith('FusedBatchNorm') and tensor.value_index > 2
 
 
-def flops(op: tf.Operation) -> float:
-    """Multiplications and additions, counted apart, of convolutions and matrix products; 0 for the rest."""
-    if op.type == 'Conv2D':
-        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:3])
-    if op.type == 'DepthwiseConv2dNative':
-        return 2.0 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:2])
-    if op.type == 'Conv2DBackpropInput':
-        return 2.0 * math.prod(op.inputs[2].shape) * math.prod([*op.inputs[1].shape[:2], op.inputs[1].shape[2]])
-    if op.type in ('MatMul', 'BatchMatMulV2'):
-        inner = op.inputs[0].shape[-2 if op.node_def.attr['transpose_a'].b else -1]
-        return 2.0 * math.prod(op.outputs[0].shape) * inner
-    return 0.0
-
-
 def work(op: tf.Operation) -> float:
     """Cost of running `op`, in FLOPs: its arithmetic, and its memory traffic at FLOPS_PER_BYTE."""
     if op.type in ALIASES:
         return 0.0
     moved = sum(num_bytes(t) for t in [*op.inputs, *op.outputs] if t.shape.is_fully_defined())
-    return flops(op) + FLOPS_PER_BYTE * moved * _PASSES.get(op.type, 1.0)
+    return operation_flops(op) + FLOPS_PER_BYTE * moved * _PASSES.get(op.type, 1.0)

@@ -118,6 +118,7 @@ def least_peak(segments: Segments, length: int, *, most_cost: float = np.inf, pr
     Raises ValueError if no plan at all costs so little.
     """
     high = sum(max((o.kept + o.needed for o in options), default=0) for options in segments.values())
+    high += 4 * max(1, -(-high // _GRID))  # what rounding to the grid may add to a plan of one segment
     solution = least_cost(segments, length, high)
     if solution is None or solution.cost > most_cost:
         raise ValueError(f'no plan costs {most_cost} or less')

@@ -10,15 +10,17 @@ Dilated convolutions of slim run as space-to-batch, a plain convolution, and bat
 operation wherever its gradient exists, see `_NativeDilation`.
 
 `VariableStore` is what makes slim's `get_variable` work inside `tf.function`: it owns variables by name and hands them
-out again on the next call.
+out again on the next call. It also knows the layers whose widths differ from what their network asks for.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -57,10 +59,9 @@ _restore_tensor_alias()
 
 import tf_slim as _slim
 from tensorflow.python.keras.layers import convolutional as _layers
+from tensorflow.python.ops import variable_scope as _variable_scope
 from tensorflow.python.util import _pywrap_util_port
-from tf_keras.src.legacy_tf_layers.variable_scope_shim import (
-    _EagerVariableStore as VariableStore,
-)
+from tf_keras.src.legacy_tf_layers.variable_scope_shim import _EagerVariableStore
 
 
 class _NativeDilation:
@@ -68,7 +69,13 @@ class _NativeDilation:
 
     Equal but for the order of sums, without two more copies of the features, and faster (several times at rate 16,
     whose tiles are mostly padding). TensorFlow's own CPU kernels have no gradient for it; oneDNN's and cuDNN's have.
+
+    Inputs whose channels do not fill oneDNN's blocks of 16 stay with the old way: there its bfloat16 gradient of the
+    kernel is wrong without a word (NaN, infinite or arbitrary numbers in the last block, and writes beyond its memory;
+    seen with TensorFlow 2.21 at 20, 24, 40, 56 and 88 channels, never at multiples of 16).
     """
+
+    _BLOCK = 16
 
     def __init__(self, wrapped: Any):
         self._wrapped = wrapped
@@ -79,22 +86,76 @@ class _NativeDilation:
     def convolution_v2(self, inputs: tf.Tensor, filters: tf.Tensor, **settings: Any) -> tf.Tensor:
         """`tf.nn.convolution`, except that two dilation rates above 1 do not split the work."""
         dilated = any(rate > 1 for rate in settings.get('dilations') or ())
-        if not dilated or len(filters.shape) != 4 or settings.get('data_format') not in (None, 'NHWC'):
+        plane = len(filters.shape) == 4 and settings.get('data_format') in (None, 'NHWC')
+        if not dilated or not plane or inputs.shape[-1] % self._BLOCK:
             return self._wrapped.convolution_v2(inputs, filters, **settings)
         return tf.nn.conv2d(inputs, filters, **settings)
 
 
-if _pywrap_util_port.IsMklEnabled() or tf.config.list_physical_devices('GPU'):
+def has_native_dilation() -> bool:
+    """Whether dilated convolutions have gradients as one operation on this machine."""
+    return bool(_pywrap_util_port.IsMklEnabled() or tf.config.list_physical_devices('GPU'))
+
+
+if has_native_dilation():
     _layers.nn_ops = _NativeDilation(_layers.nn_ops)
+
+
+class VariableStore(_EagerVariableStore):
+    """Variables by slim name, and the widths of layers.
+
+    Args:
+      layer_widths: {full scope: number of filters} of layers that are not as wide as their network asks for.
+
+    Attributes:
+      nominal_widths: {full scope: number of filters asked for} of every layer built so far whose width is free.
+      fixed_layers: full scopes of the layers built so far whose width is not: depthwise ones, and class scores.
+    """
+
+    def __init__(self, layer_widths: Mapping[str, int] | None = None):
+        super().__init__()
+        self.layer_widths = dict(layer_widths or {})
+        self.nominal_widths: dict[str, int] = {}
+        self.fixed_layers: list[str] = []
+
+    def width_of(self, scope: str, asked: int | None, *, fixed: bool) -> int | None:
+        """The filters of the layer at `scope`, whose network asks for `asked`; None is depthwise."""
+        if fixed or asked is None:
+            if scope not in self.fixed_layers:
+                self.fixed_layers.append(scope)
+            return asked
+        self.nominal_widths[scope] = asked
+        return self.layer_widths.get(scope, asked)
+
+
+def _sized(layer: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """`layer` with the width that the current store has for its scope; `fixed_width=True` keeps the one asked for.
+
+    It has the original's key in argument scopes, so one scope serves both.
+    """
+
+    @functools.wraps(layer)
+    def sized(
+        inputs: tf.Tensor, num_outputs: int | None, *arguments: Any, fixed_width: bool = False, **settings: Any
+    ) -> tf.Tensor:
+        store, scope = _variable_scope._get_default_variable_store(), settings.get('scope')
+        if isinstance(store, VariableStore) and isinstance(scope, str):
+            outer = tf.compat.v1.get_variable_scope().name
+            full_scope = f'{outer}/{scope}' if outer else scope
+            num_outputs = store.width_of(full_scope, num_outputs, fixed=fixed_width)
+        return layer(inputs, num_outputs, *arguments, **settings)
+
+    return sized
+
 
 add_arg_scope = _slim.add_arg_scope
 arg_scope = _slim.arg_scope
 batch_norm = _slim.batch_norm
-conv2d = _slim.conv2d
-conv2d_transpose = _slim.conv2d_transpose
+conv2d = _sized(_slim.conv2d)
+conv2d_transpose = _sized(_slim.conv2d_transpose)
 dropout = _slim.dropout
 max_pool2d = _slim.max_pool2d
-separable_conv2d = _slim.separable_conv2d
+separable_conv2d = _sized(_slim.separable_conv2d)
 variance_scaling_initializer = _slim.variance_scaling_initializer
 
 
@@ -113,6 +174,7 @@ __all__ = [
     'conv2d',
     'conv2d_transpose',
     'dropout',
+    'has_native_dilation',
     'max_pool2d',
     'separable_conv2d',
     'variance_scaling_initializer',

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from builders import model_builder
+from core.flops import operation_flops
 from core.servable import Servable, inference_variables
 from protos import model_pb2
 
@@ -30,24 +31,6 @@ def trace(config: model_pb2.FastSegmentationModel, *, height: int, width: int) -
         'gflops': round(sum(map(operation_flops, operations)) / 1e9, 1),
         'activation_mib': round(sum(map(activation_bytes, operations)) / 2**20),
     }
-
-
-def operation_flops(operation: tf.Operation) -> int:
-    """Multiplications and additions of one operation; 0 for all that are not products of tensors."""
-    kind = operation.type
-    if kind == 'Conv2D':
-        height, width, inputs, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.outputs[0].shape) * height * width * inputs
-    if kind == 'DepthwiseConv2dNative':
-        height, width, _, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.outputs[0].shape) * height * width
-    if kind == 'Conv2DBackpropInput':  # a transposed convolution: each input pixel spreads over the kernel
-        height, width, outputs, _ = operation.inputs[1].shape
-        return 2 * math.prod(operation.inputs[2].shape) * height * width * outputs
-    if kind == 'MatMul':
-        rows = operation.inputs[0].shape[0 if operation.get_attr('transpose_a') else 1]
-        return 2 * math.prod(operation.outputs[0].shape) * rows
-    return 0
 
 
 _ACTIVATIONS = {

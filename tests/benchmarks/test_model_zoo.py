@@ -12,6 +12,7 @@ from benchmarks.zoo import graph
 from builders import pairs
 from builders.names import FEATURE_EXTRACTORS
 from core.errors import UsageError
+from core.flops import operation_flops
 
 
 def _operations(function, *shapes):
@@ -20,7 +21,7 @@ def _operations(function, *shapes):
 
 
 def _flops(function, *shapes) -> int:
-    return sum(map(graph.operation_flops, _operations(function, *shapes)))
+    return sum(map(operation_flops, _operations(function, *shapes)))
 
 
 @pytest.mark.parametrize(

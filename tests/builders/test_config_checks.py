@@ -74,6 +74,18 @@ def test_evaluation_in_training_needs_its_records():
 
 # overrides of the good config -> the one problem they make
 CASES: dict[str, tuple[list[str], str]] = {
+    'a layer without filters': (
+        ["model.layer_width=[{scope: 'Conv' num_filters: 0}]"],
+        'model.layer_width[0].num_filters: got 0, choose 1..65536',
+    ),
+    'a width of no layer': (
+        ['model.layer_width=[{num_filters: 8}]'],
+        'model.layer_width[0].scope: not set; must be written',
+    ),
+    'a layer named twice': (
+        ["model.layer_width=[{scope: 'Conv' num_filters: 8}, {scope: 'Conv' num_filters: 9}]"],
+        "model.layer_width[1].scope: 'Conv' was named before; keep one",
+    ),
     'evaluation in training without records': (
         ['train_config.eval_interval=10', 'eval_input_reader={}'],
         'eval_input_reader.tf_record_input_reader: not set; write tf_record_input_reader { ... }',

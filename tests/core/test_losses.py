@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.losses import SoftmaxCrossEntropy
+from core.losses import SoftenedDivergence, SoftmaxCrossEntropy
 
 
 def _numpy_loss(logits, labels, ignore=255, class_weight=None, smoothing=0.0):
@@ -68,3 +68,28 @@ def test_a_label_outside_the_classes_is_not_trained_silently():
 def test_nonsense_is_rejected(arguments):
     with pytest.raises(ValueError, match='must be'):
         SoftmaxCrossEntropy(**arguments)
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1.0, 4.0])
+def test_softened_divergence_equals_numpy_and_teaches_the_student_alone(temperature):
+    student, labels = _case()
+    teacher = np.random.default_rng(6).normal(scale=3, size=student.shape).astype(np.float32)
+    student, teacher = tf.Variable(student), tf.Variable(teacher)
+    with tf.GradientTape() as tape:
+        loss = SoftenedDivergence(temperature=temperature)(student, teacher, labels)
+    p, q = (np.exp(x.numpy().astype(np.float64) / temperature) for x in (teacher, student))
+    p, q = (x / x.sum(-1, keepdims=True) for x in (p, q))
+    valid = labels != 255
+    want = temperature**2 * (p * np.log(p / q)).sum(-1)[valid].mean()
+    assert float(loss) == pytest.approx(want, rel=1e-5)
+    to_student, to_teacher = tape.gradient(loss, [student, teacher])
+    np.testing.assert_allclose(to_student, temperature * (q - p) * valid[..., None] / valid.sum(), rtol=1e-3, atol=1e-6)
+    assert to_teacher is None
+
+
+def test_softened_divergence_is_0_of_equal_logits_and_of_nothing_but_ignored_pixels():
+    logits, labels = _case()
+    assert float(SoftenedDivergence()(logits, logits, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(SoftenedDivergence()(logits, -logits, np.full_like(labels, 255))) == 0
+    with pytest.raises(ValueError, match='temperature must be above 0, got 0'):
+        SoftenedDivergence(temperature=0)

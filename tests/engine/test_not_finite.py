@@ -20,12 +20,11 @@ from core.feature_extractor import FeatureExtractor
 from core.losses import SoftmaxCrossEntropy
 from core.model import LossTerm
 from engine import checkpoints, devices
-from engine.recompute_plan import planner
 from engine.step_records import NotFiniteError
 from engine.train_lib import TrainOptions, train
 from engine.train_state import TrainState
 from engine.train_step import make_train_step
-from recompute.plan import Request
+from recompute.plan import Planner, Request
 from tests import tiny_training
 from tests.tiny_training import build_dataset, build_model, config
 from third_party import slim
@@ -100,7 +99,7 @@ def make_step(strategy, *overrides, request=None):
         state=state,
         strategy=strategy,
         add_regularization_loss=True,
-        planner=planner(request) if request else None,
+        planner=Planner(request) if request else None,
         skip_not_finite=train_config.non_finite_policy == train_config.SKIP,
     )
     return step, state

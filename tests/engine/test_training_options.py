@@ -16,11 +16,11 @@ from core.errors import CheckpointError, ConfigError, UsageError
 from core.losses import Focal, HardestPixels, SoftmaxCrossEntropy, WeightedSum
 from core.region_losses import LovaszSoftmax, SoftDice
 from core.servable import Servable
-from engine import checkpoints, devices, eval_results, inference, recompute_plan
+from engine import checkpoints, devices, eval_results, inference
 from engine.eval_lib import Evaluator
 from engine.train_lib import TrainOptions, make_state, train
 from engine.train_step import make_train_step
-from recompute.plan import Mode, Request
+from recompute.plan import Mode, Planner, Request
 from tests import tiny_run, tiny_training
 from tests.tiny_training import build_dataset, build_model, config
 
@@ -156,7 +156,7 @@ def test_a_plan_for_parts_is_that_of_the_smaller_batch():
             strategy=strategy,
             add_regularization_loss=True,
             num_parts=num_parts,
-            planner=recompute_plan.planner(Request(mode=Mode.MEMORY)),
+            planner=Planner(Request(mode=Mode.MEMORY)),
             on_plan=plans.append,
         )
         batch = {

@@ -150,6 +150,11 @@ def test_a_segment_that_is_not_allowed_is_not_taken():
     assert planner.least_cost({(0, 1): [free]}, 3, 10) is None
 
 
+@pytest.mark.parametrize('needed', [1, 501, 1004, 999_999])
+def test_one_segment_that_fits_no_grid_has_a_plan_all_the_same(needed: int):
+    assert planner.least_peak({(0, 1): [Option(kept=0, needed=needed, cost=0.0)]}, 1).peak == needed
+
+
 def test_no_plan_of_so_little_work():
     segments = {(0, 1): [Option(kept=1, needed=0, cost=3.0)]}
     with pytest.raises(ValueError, match='no plan costs 2'):

@@ -1,0 +1,239 @@
+"""Removes filters from a trained network: a checkpoint and its config -> both with fewer channels, ready to go on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from compression import names, targets
+from core import command_line, shapes
+from core.errors import UsageError
+
+_EXAMPLES = """\
+  half of every layer's filters, as if filter_scale were half:
+    python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_half
+  then train on from it:
+    python train.py --config_path runs/x_half/pipeline.config --logdir runs/x_half_trained \\
+      --set train_config.fine_tune_checkpoint=runs/x_half --set train_config.fine_tune_checkpoint_type=segmentation
+
+  the largest net within 60 GFLOPs at 1025x2049, filters ranked over all layers, the last two kept whole:
+    python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_60g \
+      --scope global --target_flops 60G --latency_size 1025,2049 --skip_layers 'CascadeFeatureFusion*'
+
+Written: model.ckpt-<step>.*, pipeline.config, compression.json. See docs/compression.md.
+"""
+_LEAST = {
+    **{'min_filters': 1, 'divisor': 1, 'num_batches': 1},
+    **{'latency_images': 0, 'seed': 0, 'recalibrate_batches': 0},
+}
+_WITHOUT_EFFECT = ('input_binary',)  # of the reference, whose graphs are files
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
+    command_line.add_config_flags(parser)
+    parser.add_argument(
+        '--input_checkpoint',
+        required=True,
+        metavar='PATH',
+        help='checkpoint (model.ckpt-<step>), or a folder of which the newest is taken',
+    )
+    parser.add_argument('--output_dir', required=True, metavar='DIR', help='where the smaller network is written')
+    _add_size_flags(parser)
+    _add_choice_flags(parser)
+    _add_output_flags(parser)
+    for name in _WITHOUT_EFFECT:
+        parser.add_argument(f'--{name}', nargs='?', const=True, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _add_size_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('how small; the first four exclude each other')
+    size = group.add_mutually_exclusive_group()
+    size.add_argument(
+        '--compression_factor',
+        type=float,
+        metavar='SHARE',
+        help='share of filters that stay, above 0, up to 1 (default: that of --prune_config, or else 0.5)',
+    )
+    for kind, what in (
+        (targets.FLOPS, 'multiplications and additions of one image of --latency_size, such as 60G'),
+        (targets.PARAMETERS, 'trainable parameters that inference reads, such as 6.7M'),
+    ):
+        size.add_argument(
+            f'--{kind}',
+            type=targets.parse_amount,
+            metavar='NUMBER',
+            help=f'the largest network of at most so many {what}; or a share of what it has now, such as 0.27',
+        )
+    size.add_argument(
+        f'--{targets.LATENCY_MS}',
+        type=float,
+        metavar='MS',
+        help='the largest network that labels one image of --latency_size in so many milliseconds, measured here',
+    )
+    group.add_argument(
+        '--latency_size',
+        type=shapes.parse_size,
+        default=(513, 513),
+        metavar='HEIGHT,WIDTH',
+        help='image that FLOPs and latency are told for (default: 513,513)',
+    )
+    group.add_argument(
+        '--latency_images', type=int, default=5, metavar='N', help='images timed; 0 measures no latency (default: 5)'
+    )
+
+
+def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what goes')
+    group.add_argument(
+        '--criterion',
+        choices=names.CRITERIA,
+        default=names.L1,
+        help='what makes a filter worth keeping (default: l1); taylor reads training data of the config',
+    )
+    group.add_argument(
+        '--aggregate',
+        choices=names.AGGREGATES,
+        default=names.MEAN,
+        help='what counts where several layers share channels, as in residual stages: the shortcut alone (the first of '
+        'the layers), the mean or the maximum of all (default: mean)',
+    )
+    group.add_argument(
+        '--scope',
+        choices=names.SCOPES,
+        default=names.UNIFORM,
+        help='uniform: the share of each layer; global: of all filters together, ranked relative to the mean of their '
+        'layer (default: uniform)',
+    )
+    group.add_argument(
+        '--prune_config',
+        metavar='FILE',
+        help='a .prune_config of the reference: its share, skipped nodes, and sources that choose for coupled layers',
+    )
+    group.add_argument(
+        '--skip_layers',
+        type=_names,
+        default=[],
+        metavar='A,B,C',
+        help="layers that keep their filters: scopes, beginnings of scopes, or patterns such as '*/conv3'",
+    )
+    group.add_argument('--skippable_nodes', type=_names, default=[], metavar='A,B,C', help='the same')
+    group.add_argument(
+        '--min_filters', type=int, default=1, metavar='N', help='the fewest filters that a layer keeps (default: 1)'
+    )
+    group.add_argument(
+        '--divisor',
+        type=int,
+        metavar='N',
+        help='layers keep multiples of N filters (default: 8 for --scope global; for uniform as filter_scale rounds)',
+    )
+    group.add_argument(
+        '--num_batches', type=int, default=16, metavar='N', help='training batches that taylor sees (default: 16)'
+    )
+    group.add_argument('--seed', type=int, default=0, metavar='N', help='of random, and of the data (default: 0)')
+
+
+def _add_output_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is written')
+    command_line.add_boolean(
+        group, 'soft_apply', default=False, help='set filters to zero and keep the shape of every variable'
+    )
+    group.add_argument(
+        '--recalibrate_batches',
+        type=int,
+        metavar='N',
+        help='measure the averages of batch norm again on N training batches of the config; 0 keeps those of the whole '
+        'network (default: 50 if the training records are there, else 0)',
+    )
+    command_line.add_boolean(
+        group, 'interactive', default=False, help='also a picture of the ranked filters of each layer, with the cut'
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(',') if name.strip()]
+
+
+def _target(args: argparse.Namespace) -> targets.Target | None:
+    for kind in (targets.FLOPS, targets.PARAMETERS):
+        if getattr(args, kind) is not None:
+            return targets.Target(kind, getattr(args, kind))
+    latency_ms = getattr(args, targets.LATENCY_MS)
+    return None if latency_ms is None else targets.Target(targets.LATENCY_MS, targets.Amount(latency_ms))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Ranges that need nothing but the flags."""
+    if args.compression_factor is not None and not 0.0 < args.compression_factor <= 1.0:
+        raise UsageError(f'--compression_factor: got {args.compression_factor:g}, choose above 0, up to 1')
+    if args.target_latency_ms is not None and not 0.0 < args.target_latency_ms < float('inf'):
+        raise UsageError(f'--target_latency_ms: got {args.target_latency_ms:g}, choose above 0')
+    for name, least in (
+        ('min_filters', 1),
+        ('divisor', 1),
+        ('num_batches', 1),
+        ('latency_images', 0),
+        ('seed', 0),
+        ('recalibrate_batches', 0),
+    ):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UsageError(f'--{name}: got {value}, choose {least} or more')
+    for name in _WITHOUT_EFFECT:
+        if getattr(args, name) is not None:
+            print(f'warning: --{name} has no effect', file=sys.stderr)
+
+
+def _recalibrate_batches(args: argparse.Namespace, config: Any) -> int:
+    if args.recalibrate_batches is not None:
+        return args.recalibrate_batches
+    from engine import batch_norm_statistics
+
+    return batch_norm_statistics.default_num_batches(config)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    _check(args)
+    from builders import compressor_builder, config_loader
+
+    config = config_loader.load(args.config_path, args.overrides)
+    rules = compressor_builder.build(config_loader.load_compression(args.prune_config)) if args.prune_config else None
+    factor = args.compression_factor or (rules.factor if rules else 0.5)
+    with command_line.quiet_start():
+        from engine import compress_lib
+
+    report = compress_lib.compress(
+        config,
+        checkpoint=args.input_checkpoint,
+        output_dir=args.output_dir,
+        options=compress_lib.Options(
+            factor=factor,
+            target=_target(args),
+            criterion=args.criterion,
+            aggregate=args.aggregate,
+            scope=args.scope,
+            sources=rules.sources if rules else (),
+            skip_layers=(*args.skip_layers, *args.skippable_nodes, *(rules.skipped if rules else ())),
+            min_filters=args.min_filters,
+            divisor=args.divisor,
+            soft_apply=args.soft_apply,
+            size=args.latency_size,
+            num_images=args.latency_images,
+            seed=args.seed,
+            num_batches=args.num_batches,
+            recalibrate_batches=_recalibrate_batches(args, config),
+        ),
+        pictures=args.interactive,
+        named=rules.named if rules else (),
+    )
+    print(report.table())
+    print(f'written to {args.output_dir}')
+    return 0
+
+
+if __name__ == '__main__':
+    command_line.run(main)

@@ -1,0 +1,150 @@
+"""Which channels stay, for a share of filters or for a target, and the config of the network they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from compression import names, selection
+from compression.channels import ChannelGraph
+from compression.targets import FLOPS, LATENCY_MS, PARAMETERS, UNITS, Target
+from core.model import SegmentationModel
+from engine import compressed_config, compression_report, inference, latency
+
+_STEPS = 10  # of bisection: a thousandth of the filters
+_STEPS_OF_LATENCY = 6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to remove; see the flags of compress.py.
+
+    Attributes:
+      factor: share of filters that stay, in (0, 1].
+      target: instead of `factor`, the largest network within it.
+      criterion, aggregate, scope: of `compression.names`.
+      sources: scopes of layers that alone choose for all that share their channels.
+      skip_layers: patterns of layers that keep their filters.
+      min_filters, divisor: of each group of layers; divisor None is 8 for scope global, and for uniform what the
+        config's own filter_scale gives.
+      soft_apply: set filters to zero and keep every shape.
+      size: height and width of the image that arithmetic and latency are told for.
+      num_images: timed for the latency, of which the median counts; 0 measures none.
+      seed: of criterion random, and of the order of the data that criterion taylor sees.
+      num_batches: of that data.
+      recalibrate_batches: of training data, on which batch-norm averages are measured after the cut; 0: they stay.
+    """
+
+    factor: float = 0.5
+    target: Target | None = None
+    criterion: str = names.L1
+    aggregate: str = names.MEAN
+    scope: str = names.UNIFORM
+    sources: Sequence[str] = ()
+    skip_layers: Sequence[str] = ()
+    min_filters: int = 1
+    divisor: int | None = None
+    soft_apply: bool = False
+    size: tuple[int, int] = (513, 513)
+    num_images: int = 5
+    seed: int = 0
+    num_batches: int = 16
+    recalibrate_batches: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """Which channels stay (bool [num_channels]), the share that was asked for, and the config of what is left."""
+
+    keep: np.ndarray
+    share: float
+    config: Any
+
+
+def choose(
+    config: Any, model: SegmentationModel, graph: ChannelGraph, scores: Sequence[np.ndarray], options: Options
+) -> Plan:
+    """The channels that stay at `options.factor`, or as many as `options.target` allows, and their config.
+
+    Raises:
+      UsageError: a layer to skip that does not exist.
+      UserError: a target that cannot be reached.
+    """
+    plan_of = _planner(config, model, graph, scores, options)
+    if options.target is None:
+        return plan_of(options.factor)
+    kind, amount = options.target.kind, options.target.amount
+    measure = _measure(model, graph, options)
+    share = selection.largest_share(
+        lambda share: measure(plan_of(share)),
+        amount.of(measure(plan_of(1.0))) if amount.is_share else amount.value,
+        name=kind,
+        unit=UNITS[kind],
+        steps=_STEPS_OF_LATENCY if kind == LATENCY_MS else _STEPS,
+    )
+    return plan_of(share)
+
+
+def _planner(
+    config: Any, model: SegmentationModel, graph: ChannelGraph, scores: Sequence[np.ndarray], options: Options
+) -> Callable[[float], Plan]:
+    """From a share of filters to a plan.
+
+    Plain uniform pruning follows the architecture's own rounding: it keeps what the config with its filter_scale
+    multiplied has, and that config is the result. Everything else names the widths of layers.
+    """
+    uniform = options.scope == names.UNIFORM
+    skipped = selection.skipped_groups(graph, options.skip_layers)
+    selector = selection.Selector(
+        graph,
+        scores,
+        scope=options.scope,
+        skipped=skipped,
+        min_filters=options.min_filters,
+        divisor=options.divisor or (1 if uniform else 8),
+    )
+    plain = uniform and options.divisor is None and not any(skipped) and options.min_filters == 1
+    own = compressed_config.network_of(model) if plain and not config.model.layer_width else None
+
+    @functools.cache
+    def plan_of(share: float) -> Plan:
+        if own is not None:
+            narrower = compressed_config.narrower(config, share)
+            network = compressed_config.network_of(inference.build_model(narrower))
+            counts = selection.counts_of_shapes(graph, network.shapes)
+            if counts is not None:
+                keep = selection.best(graph, scores, counts)
+                same = network.operations == own.operations
+                return Plan(keep, share, narrower if same else _with_widths(config, graph, keep))
+        keep = selector(share)
+        return Plan(keep, share, _with_widths(config, graph, keep))
+
+    return plan_of
+
+
+def _with_widths(config: Any, graph: ChannelGraph, keep: np.ndarray) -> Any:
+    return compressed_config.with_widths(config, graph, graph.kept_shapes(keep))
+
+
+def _measure(model: SegmentationModel, graph: ChannelGraph, options: Options) -> Callable[[Plan], float]:
+    """What the target limits, of a plan."""
+    parameters = compression_report.parameters_of(model)
+    measures: Mapping[str, Callable[[Plan], float]] = {
+        FLOPS: lambda plan: graph.flops(plan.keep),
+        PARAMETERS: lambda plan: compression_report.count(graph.kept_shapes(plan.keep), parameters),
+        LATENCY_MS: functools.cache(lambda plan: _latency(plan, options)),
+    }
+    assert options.target is not None
+    return measures[options.target.kind]
+
+
+def _latency(plan: Plan, options: Options) -> float:
+    """Of the network as its config builds it; the values of weights do not matter."""
+    (milliseconds,) = latency.measure(
+        [inference.build_model(plan.config)], size=options.size, num_images=max(1, options.num_images)
+    )
+    return milliseconds

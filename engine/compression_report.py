@@ -1,0 +1,139 @@
+"""What a compression came to: numbers for programs, and a table to read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from compression.channels import ChannelGraph
+from core.model import SegmentationModel
+from core.servable import Servable, inference_variables
+from engine import checkpoints
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One network.
+
+    Attributes:
+      parameters: numbers that inference reads and training moves.
+      gflops: 1e9 multiplications and additions, counted apart, of its convolutions for one image of the
+        report's size.
+      latency_ms: median of one image of that size, in the same run as the other network; None if not measured.
+      checkpoint_bytes: of its checkpoint's data files, optimiser slots included.
+    """
+
+    parameters: int
+    gflops: float
+    latency_ms: float | None
+    checkpoint_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerWidths:
+    """Filters of one layer before and after; `group` is the first of the layers that share these channels."""
+
+    layer: str
+    group: str
+    before: int
+    after: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompressionReport:
+    """Everything that compression.json holds.
+
+    Attributes:
+      checkpoint, step: where the weights are from.
+      share: of the filters of each layer, or of all; the one asked for, or found for a target.
+      options: as asked for.
+      difference: largest difference of logits between the network written and the original with the removed filters at
+        zero, relative to the largest logit, on noise.
+    """
+
+    checkpoint: str
+    step: int
+    share: float
+    options: dict[str, Any]
+    layers: list[LayerWidths]
+    before: Figures
+    after: Figures
+    difference: float
+
+    def with_checkpoint_bytes(self, *, before: int | None = None, after: int | None = None) -> CompressionReport:
+        """The same report, with the sizes that are given."""
+        changed = {'before': before, 'after': after}
+        return dataclasses.replace(
+            self,
+            **{
+                name: dataclasses.replace(getattr(self, name), checkpoint_bytes=size)
+                for name, size in changed.items()
+                if size is not None
+            },
+        )
+
+    def table(self) -> str:
+        """Widths of layers that changed, then the two networks side by side."""
+        changed = [layer for layer in self.layers if layer.before != layer.after]
+        width = max([len(layer.layer) for layer in changed] + [20])
+        lines = [f'{"layer":{width}}  before   after']
+        lines += [f'{layer.layer:{width}}  {layer.before:6}  {layer.after:6}' for layer in changed]
+        unchanged = len(self.layers) - len(changed)
+        lines += [f'{unchanged} of {len(self.layers)} layers keep their filters', '']
+        height, image_width = self.options['size']
+        rows = [
+            ('M parameters', f'{self.before.parameters / 1e6:.2f}', f'{self.after.parameters / 1e6:.2f}'),
+            (f'GFLOPs at {height}x{image_width}', f'{self.before.gflops:.2f}', f'{self.after.gflops:.2f}'),
+            ('checkpoint, MB', *(f'{f.checkpoint_bytes / 1e6:.1f}' for f in (self.before, self.after))),
+        ]
+        if self.before.latency_ms is not None and self.after.latency_ms is not None:
+            rows.append(('latency, ms', f'{self.before.latency_ms:.1f}', f'{self.after.latency_ms:.1f}'))
+        lines += [f'{name:{width}}  {before:>6}  {after:>6}' for name, before, after in rows]
+        lines.append(f'logits differ from the original without these filters by {self.difference:.1e} of the largest')
+        return '\n'.join(lines)
+
+
+def layer_widths(graph: ChannelGraph, kept: dict[str, tuple[int, ...]]) -> list[LayerWidths]:
+    """Every convolution once, in the order of the network; depthwise ones by their outputs."""
+    group_of = {layer.kernel: group.name for group in reversed(graph.groups) for layer in group.layers}
+    found: dict[str, LayerWidths] = {}
+    for convolution in graph.convolutions:
+        before, after = (shapes[convolution.kernel][convolution.outputs.axis] for shapes in (graph.shapes, kept))
+        found[convolution.kernel] = LayerWidths(
+            layer=convolution.scope, group=group_of.get(convolution.kernel, ''), before=before, after=after
+        )
+    return list(found.values())
+
+
+def parameters_of(model: SegmentationModel) -> frozenset[str]:
+    """Names of the variables that inference reads and training moves, a frozen backbone's included."""
+    concrete = Servable(model=model, num_classes=model.num_classes).trace((1, 97, 97))
+    read = inference_variables(concrete, model.variables_by_name())
+    return frozenset(name for name, variable in read.items() if variable.trainable)
+
+
+def count(shapes: Mapping[str, tuple[int, ...]], names: frozenset[str]) -> int:
+    """Numbers in the variables of these names."""
+    return sum(math.prod(shapes[name]) for name in names)
+
+
+def checkpoint_bytes(path: str) -> int:
+    """Size of a checkpoint's data files."""
+    pattern = f'{checkpoints.glob_escape(path)}.data-*'
+    return sum(tf.io.gfile.stat(shard).length for shard in tf.io.gfile.glob(pattern))
+
+
+def write(report: CompressionReport, path: str) -> None:
+    """As JSON."""
+    with tf.io.gfile.GFile(path, 'w') as file:
+        file.write(json.dumps(dataclasses.asdict(report), indent=1, default=_plain) + '\n')
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else list(value)

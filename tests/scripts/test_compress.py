@@ -1,0 +1,186 @@
+"""compress.py as a user calls it, on a narrow PSPNet trained for two steps: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from PIL import Image
+
+import compress
+import train
+from builders import config_loader
+from core.errors import CheckpointError, UsageError, UserError
+from engine import checkpoints, inference
+from protos.pipeline_pb2 import PipelineConfig
+from tests import tiny_run
+from tests.conftest import ROOT
+
+_CONFIG = """
+model {{
+  pspnet {{
+    num_classes: 3 filter_scale: 0.25 pooling_factors: [1, 2]
+    feature_extractor {{ type: 'resnet_v1_18' output_stride: 16 }}
+    loss {{ classification_loss {{ softmax {{}} }} use_auxiliary_loss: true }}
+  }}
+}}
+train_config {{
+  batch_size: 2 num_steps: 2 log_every_n_steps: 1 random_seed: 3
+  optimizer {{ momentum_optimizer {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }} }}
+  preprocessor_step {{ random_image_crop {{ crop_height: 33 crop_width: 33 }} }}
+}}
+train_input_reader {{
+  label_map_path: '{folder}/label_map.json'
+  tf_record_input_reader {{ input_path: '{folder}/eval-*.tfrecord' }}
+}}
+"""
+_LAYER = 'SharedFeatureExtractor/resnet_v1_18/block1/unit_1/lite_bottleneck_v1/conv1'
+_PYRAMID = 'PSPModule/Conv_1'  # 512 filters at any filter_scale
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """Records, a config, and `train/model.ckpt-2` with its slots."""
+    run = tiny_run.make(tmp_path_factory.mktemp('run'))
+    (run.folder / 'train.config').write_text(_CONFIG.format(folder=run.folder), encoding='utf-8')
+    assert train.main([f'--config_path={run.folder}/train.config', f'--logdir={run.folder}/train']) == 0
+    return run.folder
+
+
+@pytest.fixture
+def flags(folder: Path, tmp_path: Path) -> list[str]:
+    return [
+        *('--config_path', str(folder / 'train.config'), '--input_checkpoint', str(folder / 'train')),
+        *('--output_dir', str(tmp_path / 'out'), '--latency_size', '33,49', '--latency_images', '0'),
+        *('--recalibrate_batches', '0'),
+    ]
+
+
+def shapes(folder: Path) -> dict[str, list[int]]:
+    return checkpoints.read(folder).shapes
+
+
+def config_in(folder: Path) -> PipelineConfig:
+    return config_loader.load(str(folder / 'pipeline.config'), (), 'train')
+
+
+def test_half_of_it_trains_on_and_is_compressed_again(flags, folder, tmp_path, capsys):
+    assert compress.main([*flags, '--latency_images', '1']) == 0
+
+    out = tmp_path / 'out'
+    names = sorted(path.name for path in out.iterdir())
+    data = 'model.ckpt-2.data-00000-of-00001'
+    assert names == ['checkpoint', 'compression.json', data, 'model.ckpt-2.index', 'pipeline.config']
+    before, after = shapes(folder / 'train'), shapes(out)
+    assert set(before) == set(after)
+    assert (before[f'{_LAYER}/weights'], after[f'{_LAYER}/weights']) == ([3, 3, 16, 16], [3, 3, 8, 8])
+    assert after[f'{_LAYER}/weights/Momentum'] == [3, 3, 8, 8]
+    assert config_in(out).model.pspnet.filter_scale == 0.125
+    built = {n: v.shape.as_list() for n, v in inference.build_model(config_in(out)).variables_by_name().items()}
+    assert built == {name: after[name] for name in built}
+
+    printed = capsys.readouterr().out
+    report = json.loads((out / 'compression.json').read_text())
+    widths = {layer['layer']: (layer['before'], layer['after']) for layer in report['layers']}
+    assert widths[_LAYER] == (16, 8) and widths[_PYRAMID] == (512, 512)
+    assert f'{_LAYER} ' in printed and f'{_PYRAMID} ' not in printed
+    assert (report['step'], report['share'], report['options']['criterion']) == (2, 0.5, 'l1')
+    assert report['before']['checkpoint_bytes'] == (folder / 'train' / data).stat().st_size
+    assert report['after']['checkpoint_bytes'] == (out / data).stat().st_size
+    assert report['after']['gflops'] < report['before']['gflops'] and report['after']['latency_ms'] > 0
+
+    resumed = tmp_path / 'resumed'
+    shutil.copytree(out, resumed)
+    one_more = [f'--config_path={out}/pipeline.config', f'--logdir={resumed}', '--set=train_config.num_steps=3']
+    assert train.main(one_more) == 0
+    assert checkpoints.latest(resumed) == str(resumed / 'model.ckpt-3')
+
+    again = ['--config_path', str(out / 'pipeline.config'), '--input_checkpoint', str(resumed)]
+    assert compress.main([*flags, *again, '--output_dir', str(tmp_path / 'quarter'), '--compression_factor=0.75']) == 0
+    assert shapes(tmp_path / 'quarter')[f'{_LAYER}/weights'] == [3, 3, 6, 6]
+
+
+def test_ranked_over_all_layers_with_pictures_and_zeros(flags, folder, tmp_path):
+    wanted = ['--scope=global', '--target_parameters=0.5', '--interactive', '--skip_layers', 'resnet_v1_18/block1']
+    assert compress.main([*flags, *wanted]) == 0
+
+    out = tmp_path / 'out'
+    report = json.loads((out / 'compression.json').read_text())
+    assert 0.4 < report['after']['parameters'] / report['before']['parameters'] <= 0.5
+    widths = {layer.scope: layer.num_filters for layer in config_in(out).model.layer_width}
+    assert _PYRAMID in widths and _LAYER not in widths
+    assert all(width % 8 == 0 for width in widths.values())
+    pictures = list((out / 'filter_scores').iterdir())
+    assert len(pictures) == len({layer['group'] for layer in report['layers']} - {''})
+    assert all(Image.open(picture).size == (900, 400) for picture in pictures)
+
+    whole = shapes(folder / 'train')
+    assert compress.main([*flags, *wanted, '--soft_apply']) == 0  # in place of the first
+    assert shapes(out) == whole
+    assert config_in(out) == text_format.Parse((folder / 'train.config').read_text(), PipelineConfig())
+    kernel = checkpoints.read(out).tensor(f'{_PYRAMID}/weights')
+    assert int((np.abs(kernel).sum((0, 1, 2)) > 0).sum()) == widths[_PYRAMID]
+
+
+@pytest.mark.slow
+def test_taylor_reads_the_training_data_and_leaves_the_averages(flags, folder, tmp_path):
+    small = ['--num_batches=1', '--compression_factor=0.99', '--divisor=16']
+    assert compress.main([*flags, '--criterion=taylor', *small]) == 0
+    moving = f'{_LAYER}/BatchNorm/moving_mean'  # 16 filters stay: no layer is cut
+    before, after = (checkpoints.read(path).tensor(moving) for path in (folder / 'train', tmp_path / 'out'))
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ('more', 'error', 'said'),
+    [
+        (['--compression_factor=0'], UsageError, '--compression_factor: got 0, choose above 0, up to 1'),
+        (['--compression_factor=1.5'], UsageError, '--compression_factor: got 1.5, choose above 0, up to 1'),
+        (['--skip_layers=PSPModul/Conv_1'], UsageError, "'PSPModul/Conv_1' names no layer; .* PSPModule/Conv_1"),
+        (
+            ['--target_flops=2k'],
+            UserError,
+            r'--target_flops: 2000 FLOPs cannot be reached; this network goes from .* to',
+        ),
+        (['--divisor=0'], UsageError, '--divisor: got 0, choose 1 or more'),
+        (['--target_latency_ms=-1'], UsageError, '--target_latency_ms: got -1, choose above 0'),
+        (['--input_checkpoint=nothing'], CheckpointError, 'nothing: no such checkpoint'),
+        (
+            ['--set=model.pspnet.filter_scale=0.5'],
+            CheckpointError,
+            r'the checkpoint does not fit the model\n(.*\n)*.*conv1/weights: \[3, 3, 16, 16\] in the checkpoint, '
+            r'\[3, 3, 32, 32\]',
+        ),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_written(flags, tmp_path, more, error, said):
+    with pytest.raises(error, match=said):
+        compress.main([*flags, *more])
+    assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').iterdir())
+
+
+def test_a_training_is_not_overwritten(flags, folder, tmp_path):
+    with pytest.raises(UsageError, match='holds the input checkpoint; choose another folder'):
+        compress.main([*flags, '--output_dir', str(folder / 'train')])
+    shutil.copytree(folder / 'train', tmp_path / 'other')
+    with pytest.raises(UsageError, match=r'model\.ckpt-2 but no compression.json, so it is no earlier compression'):
+        compress.main([*flags, '--output_dir', str(tmp_path / 'other')])
+
+
+def test_a_full_disk_leaves_nothing(flags, tmp_path):
+    """A process of its own, whose files may hold 64 KiB."""
+    program = 'import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); '
+    program += 'resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); sys.argv = ["compress.py", *sys.argv[1:]]; '
+    program += 'import compress; from core import command_line; command_line.run(compress.main)'
+    done = subprocess.run(
+        [sys.executable, '-c', program, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert done.returncode == 1 and 'cannot write the checkpoint' in line and 'Traceback' not in done.stderr
+    assert list((tmp_path / 'out').iterdir()) == []

@@ -151,6 +151,6 @@ def _damaged(path: str, error: Exception, name: str = '') -> DamagedCheckpointEr
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 200 characters."""
+    """The first line of an error's message, at most 400 characters."""
     message = getattr(error, 'message', None) or str(error)
-    return str(message).strip().splitlines()[0][:200] if str(message).strip() else type(error).__name__
+    return str(message).strip().splitlines()[0][:400] if str(message).strip() else type(error).__name__

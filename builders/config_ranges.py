@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
+from core.export_forms import EXTRA_OUTPUTS, FORMS
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
     'SlidingWindow': {**_SIZE, 'overlap': BELOW_ONE},
     'CroppedEvalInput': _SIZE,
     'PaddedEvalInput': _SIZE,
+    'ExportConfig': {**_SIZE, 'batch': COUNT, 'verify_examples': COUNT, 'calibration_examples': COUNT},
+    'PadToShape': _SIZE,
     'FilterPruner': {'compression_factor': FRACTION},
 }
 
@@ -178,6 +181,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     'SlidingWindow': ('height', 'width'),
     'CroppedEvalInput': ('height', 'width'),
     'PaddedEvalInput': ('height', 'width'),
+    'PadToShape': ('height', 'width'),
     'CommpressionConfig': ('compression_strategy',),
     'FilterPruner': ('input', 'output'),
     'SingleNodePruningSpec': ('target',),
@@ -187,6 +191,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     'PSPNetICNetFeatureExtractor': {'type': FEATURE_EXTRACTORS},
     'TrainConfig': {'fine_tune_checkpoint_type': FINE_TUNE_TYPES},
+    'ExportConfig': {'format': tuple(FORMS), 'output': EXTRA_OUTPUTS},
 }
 
 # Pairs whose first may not exceed the second.

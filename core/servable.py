@@ -13,6 +13,7 @@ INPUTS = 'inputs'
 PREDICTIONS = 'predictions'
 COLOURS = 'colours'
 PROBABILITIES = fields.PROBABILITIES
+LOGITS = fields.LOGITS
 
 InputShape = tuple[int | None, int | None, int | None]
 
@@ -38,6 +39,7 @@ class Servable:
         `preprocess`, that is the extractor's mean colour. A side that is larger already is left as it is.
       colors: C triples 0..255 (RGB); when given, a colour picture is a second output.
       with_probabilities: softmax probabilities are one more output.
+      with_logits: so are the scores before the softmax.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Servable:
         pad_to_shape: tuple[int, int] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
         with_probabilities: bool = False,
+        with_logits: bool = False,
     ):
         if pad_to_shape is not None and min(pad_to_shape) < 1:
             raise ValueError(f'pad_to_shape must be positive, got {pad_to_shape}')
@@ -58,6 +61,7 @@ class Servable:
         self.pad_to_shape = pad_to_shape
         self.colors = colors
         self.with_probabilities = with_probabilities
+        self.with_logits = with_logits
 
     def predictions(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The model's inference outputs for images [N, H, W, channels] in 0..255; logits float32 [N, H, W, C]."""
@@ -76,12 +80,14 @@ class Servable:
         return tf.nn.softmax(self.predictions(images)[fields.LOGITS])
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`predictions` [N, H, W, 1]; as asked for, `colours` uint8 [N, H, W, 3], `probabilities` [N, H, W, C]."""
+        """`predictions` [N, H, W, 1]; as asked for, `colours` uint8 [N, H, W, 3], `probabilities` and `logits`."""
         logits = self.predictions(images)[fields.LOGITS]
         class_ids = self._most_likely(logits)
         outputs = {PREDICTIONS: tf.expand_dims(class_ids, -1)}
         if self.with_probabilities:
             outputs[PROBABILITIES] = tf.nn.softmax(logits)
+        if self.with_logits:
+            outputs[LOGITS] = tf.identity(logits)
         if self.colors is not None:
             outputs[COLOURS] = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
         return outputs

@@ -18,7 +18,7 @@ _CHANNELS = 3  # where a graph leaves them open
 
 
 def write(
-    concrete: Any, path: str, *, optimised: bool = True, compute: str = 'float32', weights: str = 'float32'
+    concrete: Any, path: str, *, optimised: bool = False, compute: str = 'float32', weights: str = 'float32'
 ) -> None:
     """Freezes a traced servable: the placeholder `inputs`, and one node for each output, called as in its dictionary.
 

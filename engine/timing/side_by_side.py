@@ -1,4 +1,4 @@
-"""Several artefacts timed in one run: a process for each, one inference of each in turn, so all meet the same machine."""
+"""Several artefacts timed in one run: a process for each, one inference of each in turn, on the same machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Worker:
             'threads': settings.threads,
             'warm_up': settings.warm_up,
         }
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'engine.timing.worker', json.dumps(told)],
             cwd=_ROOT,
@@ -82,13 +82,19 @@ class Worker:
 
 
 @contextlib.contextmanager
-def workers(artefacts: Sequence[Artefact], image: np.ndarray, settings: Settings) -> Iterator[list[Worker]]:
+def workers(
+    artefacts: Sequence[Artefact],
+    image: np.ndarray,
+    settings: Settings,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[list[Worker]]:
     """A loaded and warm process for each artefact, on one image uint8 [1, H, W, C]."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = os.path.join(folder, 'image.npy')
         np.save(path, image)
         started = []
         for artefact in artefacts:  # one after another: loading is not to disturb the loading of the next
+            progress(f'loading {artefact.name}')
             worker = Worker(artefact, path, settings)
             stack.callback(worker.close)
             started.append(worker)
@@ -96,7 +102,7 @@ def workers(artefacts: Sequence[Artefact], image: np.ndarray, settings: Settings
 
 
 def measure(
-    started: Sequence[Worker], settings: Settings, progress: Callable[[str], None] = lambda text: None
+    started: Sequence[Worker], settings: Settings, progress: Callable[[str], None] = lambda _: None
 ) -> list[dict[str, Any]]:
     """A row for each worker, see `summary`, from `settings.rounds` rounds in which each runs once, in turn."""
     times: list[list[dict[str, float]]] = [[] for _ in started]
@@ -124,7 +130,7 @@ def summary(times: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def predictions(worker: Worker) -> np.ndarray:
-    """Its class ids of the image, uint8 [H, W]."""
+    """Its class ids of the image, [H, W]."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'predictions.npy')
         worker.ask(f'save {path}')

@@ -1,7 +1,8 @@
 """The process of one artefact: answers each line on standard input with one line of JSON.
 
 `run`: seconds and processor seconds of one inference. `memory`: MiB, see `_Memory`. `layers`: time of each operation.
-`counts`: parameters and GFLOPs. `save PATH`: the prediction as a NumPy file. The image comes as a NumPy file.
+`counts`: parameters and GFLOPs. `save PATH`: the prediction as a NumPy file, axes of length 1 left out. The image comes
+as a NumPy file.
 
     python -m engine.timing.worker '{"artefact": {...}, "image": "image.npy", "threads": 2, "warm_up": 2}'
 """
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in sys.stdin:
         command, _, argument = line.strip().partition(' ')
         if command == 'save':
-            np.save(argument, np.asarray(runtime.run(image)).astype(np.uint8).reshape(image.shape[1:3]))
+            np.save(argument, np.squeeze(np.asarray(runtime.run(image))))
             _answer({})
         else:
             _answer(answers[command]())

@@ -32,8 +32,17 @@ class _Cells:
     dtype: Any
 
 
-def most_likely(node: rewriting.Node) -> tf.Tensor | None:
+def by_cells(node: rewriting.Node) -> tf.Tensor | None:
     """Enlargement, perhaps a crop, argmax over classes, cast to uint8 -> the same ids by cells."""
+    return _by_cells(node, portable=False)
+
+
+def by_cells_portable(node: rewriting.Node) -> tf.Tensor | None:
+    """`by_cells` without a loop and without bit casts: for OpenVINO. All mixed cells are interpolated at once."""
+    return _by_cells(node, portable=True)
+
+
+def _by_cells(node: rewriting.Node, *, portable: bool) -> tf.Tensor | None:
     if node.op != 'Cast' or node.proto.attr['DstT'].type != tf.uint8.as_datatype_enum:
         return None
     argmax = node.inputs[0].op
@@ -47,22 +56,22 @@ def most_likely(node: rewriting.Node) -> tf.Tensor | None:
     logits = resize.inputs[0]
     if not logits.shape.is_fully_defined() or logits.dtype != tf.float32 or logits.shape[-1] > 256:
         return None
-    ids = class_ids(logits, factors)
+    ids = class_ids(logits, factors, portable=portable)
     if crop is None:
         return ids
     attributes = dict(crop.node_def.attr)
     attributes['T'] = tf.compat.v1.AttrValue(type=tf.uint8.as_datatype_enum)
-    cropped = node_op('StridedSlice', [ids[..., tf.newaxis], *crop.inputs[1:]], attributes)
+    cropped = _node_op('StridedSlice', [ids[..., tf.newaxis], *crop.inputs[1:]], attributes)
     return cropped[..., 0]
 
 
-def class_ids(logits: tf.Tensor, factors: tuple[int, int]) -> tf.Tensor:
+def class_ids(logits: tf.Tensor, factors: tuple[int, int], *, portable: bool = False) -> tf.Tensor:
     """Argmax of logits [N, h, w, C <= 256] enlarged, corners aligned: uint8 [N, (h - 1) fy + 1, (w - 1) fx + 1].
 
     Equal to resizing and tf.argmax wherever the largest logit is above the others by more than rounding.
     """
     batch, height, width, num_classes = logits.shape.as_list()
-    cells = _cells_of(factors)
+    cells = _cells_of(factors, packed=not portable)
     logits = tf.concat([logits, logits[:, -1:]], 1)
     logits = tf.concat([logits, logits[:, :, -1:]], 2)
     sampled = tf.argmax(logits, -1, tf.int32)
@@ -72,32 +81,36 @@ def class_ids(logits: tf.Tensor, factors: tuple[int, int]) -> tf.Tensor:
         lowest, highest = tf.minimum(lowest, corner), tf.maximum(highest, corner)
     mixed = tf.where(tf.reshape(tf.not_equal(lowest, highest), [-1]))[:, 0]
     words = _uniform(corners[0], num_classes, cells)
-    words = _fill_mixed(words, tf.cast(mixed, tf.int32), logits, factors, cells)
+    words = _fill_mixed(words, tf.cast(mixed, tf.int32), logits, factors, cells, at_once=portable)
     picture = tf.reshape(words, [batch, height, width, cells.rows, cells.words])
     picture = tf.transpose(picture, [0, 1, 3, 2, 4])
     picture = tf.reshape(picture, [batch, height * cells.rows, width * cells.words])
-    picture = tf.reshape(tf.bitcast(picture, tf.uint8), [batch, height * factors[0], width * factors[1]])
+    if cells.pixels > 1:
+        picture = tf.bitcast(picture, tf.uint8)
+    picture = tf.reshape(picture, [batch, height * factors[0], width * factors[1]])
     return picture[:, : (height - 1) * factors[0] + 1, : (width - 1) * factors[1] + 1]
 
 
-def _cells_of(factors: tuple[int, int]) -> _Cells:
+def _cells_of(factors: tuple[int, int], *, packed: bool) -> _Cells:
     for pixels, dtype in ((8, tf.int64), (4, tf.int32)):
-        if factors[1] % pixels == 0:
+        if packed and factors[1] % pixels == 0:
             return _Cells(rows=factors[0], words=factors[1] // pixels, pixels=pixels, dtype=dtype)
     return _Cells(rows=factors[0], words=factors[1], pixels=1, dtype=tf.uint8)
 
 
 def _uniform(ids: tf.Tensor, num_classes: int, cells: _Cells) -> tf.Tensor:
     """Each cell filled with one id: [number of cells, rows * words]."""
+    if cells.pixels == 1:
+        return tf.tile(tf.cast(tf.reshape(ids, [-1, 1]), tf.uint8), [1, cells.rows * cells.words])
     table = np.repeat(np.arange(num_classes, dtype=np.uint8)[:, np.newaxis], cells.pixels, 1)
     words = tf.gather(table.view(cells.dtype.as_numpy_dtype)[:, 0], tf.reshape(ids, [-1, 1]))
     return tf.tile(words, [1, cells.rows * cells.words])
 
 
 def _fill_mixed(
-    words: tf.Tensor, mixed: tf.Tensor, logits: tf.Tensor, factors: tuple[int, int], cells: _Cells
+    words: tf.Tensor, mixed: tf.Tensor, logits: tf.Tensor, factors: tuple[int, int], cells: _Cells, *, at_once: bool
 ) -> tf.Tensor:
-    """`words` with the cells numbered in `mixed` computed, some at a time."""
+    """`words` with the cells numbered in `mixed` computed, some at a time or all at once."""
     _, padded_height, padded_width, num_classes = logits.shape.as_list()
     height, width = padded_height - 1, padded_width - 1
     row, column = mixed // width, mixed % width
@@ -105,19 +118,26 @@ def _fill_mixed(
     samples = tf.stack([first, first + 1, first + padded_width, first + padded_width + 1], 1)
     flat = tf.reshape(logits, [-1, num_classes])
     size = [factors[0] + 1, factors[1] + 1]
-    chunk = max(1, _LARGEST_CHUNK // (size[0] * size[1] * num_classes))
-    count = tf.shape(mixed)[0]
 
-    def interpolate(begin: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        corners = tf.reshape(tf.gather(flat, samples[begin : begin + chunk]), [-1, 2, 2, num_classes])
+    def fill(words: tf.Tensor, numbers: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+        corners = tf.reshape(tf.gather(flat, samples), [-1, 2, 2, num_classes])
         ids = tf.cast(tf.argmax(resizing.resize(corners, size), -1, tf.int32), tf.uint8)[:, :-1, :-1]
         if cells.pixels > 1:
             ids = tf.bitcast(tf.reshape(ids, [-1, cells.rows * cells.words, cells.pixels]), cells.dtype)
         filled = tf.reshape(ids, [-1, cells.rows * cells.words])
-        return begin + chunk, tf.tensor_scatter_nd_update(words, mixed[begin : begin + chunk, tf.newaxis], filled)
+        return tf.tensor_scatter_nd_update(words, numbers[:, tf.newaxis], filled)
 
-    return tf.while_loop(lambda begin, _: begin < count, interpolate, (tf.constant(0), words), parallel_iterations=1)[1]
+    if at_once:
+        return fill(words, mixed, samples)
+    chunk = max(1, _LARGEST_CHUNK // (size[0] * size[1] * num_classes))
+    count = tf.shape(mixed)[0]
+
+    def fill_chunk(begin: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        end = begin + chunk
+        return end, fill(words, mixed[begin:end], samples[begin:end])
+
+    return tf.while_loop(lambda begin, _: begin < count, fill_chunk, (tf.constant(0), words), parallel_iterations=1)[1]
 
 
-def node_op(op: str, inputs: list[tf.Tensor], attributes: dict[str, Any]) -> tf.Tensor:
+def _node_op(op: str, inputs: list[tf.Tensor], attributes: dict[str, Any]) -> tf.Tensor:
     return tf.compat.v1.get_default_graph().create_op(op, inputs, attrs=attributes).outputs[0]

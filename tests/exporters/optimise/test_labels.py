@@ -21,11 +21,19 @@ def _plain(factors, crop=None):
     return function
 
 
-def _both(shape, factors, crop=None):
-    graph_def = graphs.build(_plain(factors, crop), shape)
-    rewritten = rewriting.rewrite(graph_def, [graphs.OUTPUT], labels.most_likely)
-    assert graphs.ops(rewritten) & {'While', 'StatelessWhile'} and 'Where' in graphs.ops(rewritten)
-    return graph_def, rewritten
+@pytest.fixture(params=['chunks', 'at once'])
+def both(request):
+    """(graph of resize and argmax, the rewritten one) for a shape and factors."""
+
+    def build(shape, factors, crop=None):
+        graph_def = graphs.build(_plain(factors, crop), shape)
+        rule = labels.by_cells if request.param == 'chunks' else labels.by_cells_portable
+        rewritten = rewriting.rewrite(graph_def, [graphs.OUTPUT], rule)
+        loops = graphs.ops(rewritten) & {'While', 'StatelessWhile', 'Bitcast'}
+        assert 'Where' in graphs.ops(rewritten) and bool(loops) == (request.param == 'chunks')
+        return graph_def, rewritten
+
+    return build
 
 
 @pytest.mark.parametrize(
@@ -38,8 +46,8 @@ def _both(shape, factors, crop=None):
         ((1, 2, 2, 3), (16, 4)),
     ],
 )
-def test_whole_numbers_have_the_same_ids_ties_included(shape, factors):
-    before, after = _both(shape, factors)
+def test_whole_numbers_have_the_same_ids_ties_included(both, shape, factors):
+    before, after = both(shape, factors)
     for seed in range(6):
         largest = (1, 2, 2, 40, 40, 1000)[seed]  # few values: ties at samples and between them
         logits = graphs.integers(*shape, seed=seed, largest=largest)
@@ -47,28 +55,28 @@ def test_whole_numbers_have_the_same_ids_ties_included(shape, factors):
 
 
 @pytest.mark.parametrize('factors', [(8, 8), (3, 5)])
-def test_noise_smooth_maps_and_flat_ones_have_the_same_ids(factors):
+def test_noise_smooth_maps_and_flat_ones_have_the_same_ids(both, factors):
     shape = (1, 9, 17, 7)
-    before, after = _both(shape, factors)
+    before, after = both(shape, factors)
     coarse = tf.image.resize(graphs.noise(1, 3, 5, 7), shape[1:3], 'bicubic').numpy()
     for logits in (graphs.noise(*shape), coarse, 1e-6 * coarse, np.zeros(shape, np.float32), 1e30 * coarse):
         np.testing.assert_array_equal(graphs.run(after, logits), graphs.run(before, logits))
 
 
-def test_an_id_that_is_largest_only_between_the_samples_is_found():
+def test_an_id_that_is_largest_only_between_the_samples_is_found(both):
     logits = np.zeros((1, 2, 2, 3), np.float32)
     logits[..., 0] = [[10, -10], [-10, 10]]
     logits[..., 1] = -logits[..., 0]
     logits[..., 2] = 9
-    before, after = _both(logits.shape, (8, 8))
+    before, after = both(logits.shape, (8, 8))
     ids = graphs.run(after, logits)
     np.testing.assert_array_equal(ids, graphs.run(before, logits))
     assert ids[0, 4, 4] == 2 and 2 not in ids[0, ::8, ::8]
 
 
-def test_nearly_equal_logits_differ_at_most_where_rounding_decides():
+def test_nearly_equal_logits_differ_at_most_where_rounding_decides(both):
     shape = (1, 9, 9, 5)
-    before, after = _both(shape, (8, 8))
+    before, after = both(shape, (8, 8))
     for seed in range(4):
         logits = 100 + 1e-5 * graphs.noise(*shape, seed=seed)
         differ = graphs.run(after, logits) != graphs.run(before, logits)
@@ -88,22 +96,22 @@ def _float64(logits, factor):
     return (upper + (lower - upper) * v)[None]
 
 
-def test_more_cells_than_one_chunk(monkeypatch):
+def test_more_cells_than_one_chunk(both, monkeypatch):
     monkeypatch.setattr(labels, '_LARGEST_CHUNK', 2 * 81 * 4)
-    before, after = _both((1, 5, 6, 4), (8, 8))
+    before, after = both((1, 5, 6, 4), (8, 8))
     logits = graphs.noise(1, 5, 6, 4)
     np.testing.assert_array_equal(graphs.run(after, logits), graphs.run(before, logits))
 
 
-def test_a_crop_is_taken_from_the_ids():
-    before, after = _both((1, 5, 9, 4), (8, 8), crop=(32, 61))
+def test_a_crop_is_taken_from_the_ids(both):
+    before, after = both((1, 5, 9, 4), (8, 8), crop=(32, 61))
     logits = graphs.noise(1, 5, 9, 4)
     np.testing.assert_array_equal(graphs.run(after, logits), graphs.run(before, logits))
     assert graphs.run(after, logits).shape == (1, 32, 61)
 
 
-def test_no_tensor_has_the_size_of_the_image_and_the_depth_of_the_logits():
-    _, after = _both((1, 5, 9, 4), (8, 8))
+def test_no_tensor_has_the_size_of_the_image_and_the_depth_of_the_logits(both):
+    _, after = both((1, 5, 9, 4), (8, 8))
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(after, name='')
         sizes = [t.shape.num_elements() or 0 for op in graph.get_operations() for t in op.outputs]
@@ -115,5 +123,5 @@ def test_other_sizes_stay_as_they_are(size):
     graph_def = graphs.build(
         lambda x: tf.cast(tf.argmax(resizing.resize(x, list(size)), -1, tf.int32), tf.uint8), (1, 5, 9, 4)
     )
-    rewritten = rewriting.rewrite(graph_def, [graphs.OUTPUT], labels.most_likely)
+    rewritten = rewriting.rewrite(graph_def, [graphs.OUTPUT], labels.by_cells)
     assert 'ArgMax' in graphs.ops(rewritten) and 'Where' not in graphs.ops(rewritten)

@@ -46,7 +46,7 @@ def test_the_optimised_network_says_the_same(frozen):
 
 
 def test_without_cells_there_is_nothing_that_other_runtimes_lack(frozen):
-    optimised = optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], by_cells=False)
+    optimised = optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], runtime='other')
     assert _agreement(optimised, frozen) > 0.9995
     assert not graphs.ops(optimised) & {'While', 'StatelessWhile', 'Bitcast', 'Where'}
     assert not graphs.ops(optimised) & {'FusedBatchNormV3', 'Identity', 'EnsureShape', 'NoOp', 'Sub'}
@@ -72,6 +72,8 @@ def test_free_sizes_are_kept_free():
 def test_an_unknown_type_is_refused(frozen):
     with pytest.raises(ValueError, match=r"compute: got 'float8', choose from \['float32', 'bfloat16'\]"):
         optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], compute='float8')
+    with pytest.raises(ValueError, match="runtime: got 'onnx'"):
+        optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], runtime='onnx')
     with pytest.raises(ValueError, match="stored: got 'int4'"):
         optimise.store(frozen[0], 'int4')
 

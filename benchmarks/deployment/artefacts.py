@@ -76,7 +76,7 @@ def write_roofs(folder: str) -> None:
             net = tf.cast(tf.compat.v1.placeholder(tf.float32, _ROOF_SHAPE, name='inputs'), dtype)
             for _ in range(8):
                 net = tf.nn.conv2d(net, tf.constant(kernel, dtype), 1, 'SAME')
-            tf.cast(net[..., 0], tf.float32, name=PREDICTIONS)
+            tf.identity(tf.cast(net[..., 0], tf.float32), name=PREDICTIONS)
         frozen_graph.save(graph.as_graph_def(), os.path.join(folder, roof.path))
     np.save(os.path.join(folder, 'roof.npy'), np.random.default_rng(1).normal(size=_ROOF_SHAPE).astype(np.float32))
 

@@ -132,7 +132,7 @@ class ONNX(Runtime):
         return options
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        return self._session.run([self._output], {self._input: images})[0]
+        return np.asarray(self._session.run([self._output], {self._input: images})[0])
 
     def layers(self, images: np.ndarray) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:

@@ -2,8 +2,8 @@
 
 The logits of an image are enlarged, corners aligned, by a whole factor: between four neighbouring samples they are
 bilinear, a weighted mean of the four. Where one class is the largest at all four, it is the largest everywhere between
-them. So only cells whose corners disagree are interpolated, by the same operation and thus to the same bit; they lie
-along the borders of objects. A float tensor of the size of the image never exists.
+them. So only cells whose corners disagree are interpolated; they lie along the borders of objects. A float tensor of
+the size of the image never exists.
 
 A cell is factor x factor pixels, its first sample among them; the last row and column of samples begin cells too, which
 the image cuts off behind their first pixel.
@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from exporters.optimise import resizing, rewriting
 
-_LARGEST_CHUNK = 3_200_000  # floats of interpolated logits held at once
+_LARGEST_CHUNK = 1_250_000  # floats of interpolated logits held at once: about what a processor's cache holds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def _by_cells(node: rewriting.Node, *, portable: bool) -> tf.Tensor | None:
     if (factors := resizing.factors(resize)) is None or factors == (1, 1):
         return None
     logits = resize.inputs[0]
-    if not logits.shape.is_fully_defined() or logits.dtype != tf.float32 or logits.shape[-1] > 256:
+    if not logits.shape.is_fully_defined() or logits.dtype != tf.float32 or not 2 <= logits.shape[-1] <= 256:
         return None
     ids = class_ids(logits, factors, portable=portable)
     if crop is None:
@@ -66,7 +66,7 @@ def _by_cells(node: rewriting.Node, *, portable: bool) -> tf.Tensor | None:
 
 
 def class_ids(logits: tf.Tensor, factors: tuple[int, int], *, portable: bool = False) -> tf.Tensor:
-    """Argmax of logits [N, h, w, C <= 256] enlarged, corners aligned: uint8 [N, (h - 1) fy + 1, (w - 1) fx + 1].
+    """Argmax of logits [N, h, w, 2 <= C <= 256] enlarged, corners aligned: uint8 [N, (h - 1) fy + 1, (w - 1) fx + 1].
 
     Equal to resizing and tf.argmax wherever the largest logit is above the others by more than rounding.
     """
@@ -117,19 +117,19 @@ def _fill_mixed(
     first = (row // height * padded_height + row % height) * padded_width + column
     samples = tf.stack([first, first + 1, first + padded_width, first + padded_width + 1], 1)
     flat = tf.reshape(logits, [-1, num_classes])
-    size = [factors[0] + 1, factors[1] + 1]
+
+    weights = _weights(factors)
 
     def fill(words: tf.Tensor, numbers: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        corners = tf.reshape(tf.gather(flat, samples), [-1, 2, 2, num_classes])
-        ids = tf.cast(tf.argmax(resizing.resize(corners, size), -1, tf.int32), tf.uint8)[:, :-1, :-1]
-        if cells.pixels > 1:
-            ids = tf.bitcast(tf.reshape(ids, [-1, cells.rows * cells.words, cells.pixels]), cells.dtype)
-        filled = tf.reshape(ids, [-1, cells.rows * cells.words])
+        ids = tf.reshape(
+            _interpolated_ids(tf.gather(flat, samples), weights), [-1, cells.rows * cells.words, cells.pixels]
+        )
+        filled = tf.bitcast(ids, cells.dtype) if cells.pixels > 1 else tf.squeeze(ids, -1)
         return tf.tensor_scatter_nd_update(words, numbers[:, tf.newaxis], filled)
 
     if at_once:
         return fill(words, mixed, samples)
-    chunk = max(1, _LARGEST_CHUNK // (size[0] * size[1] * num_classes))
+    chunk = max(1, _LARGEST_CHUNK // (factors[0] * factors[1] * num_classes))
     count = tf.shape(mixed)[0]
 
     def fill_chunk(begin: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -137,6 +137,28 @@ def _fill_mixed(
         return end, fill(words, mixed[begin:end], samples[begin:end])
 
     return tf.while_loop(lambda begin, _: begin < count, fill_chunk, (tf.constant(0), words), parallel_iterations=1)[1]
+
+
+def _weights(factors: tuple[int, int]) -> np.ndarray:
+    """Shares of the four corners in each pixel of a cell: float32 [4, rows * columns]."""
+    below, right = (np.arange(factor) / factor for factor in factors)
+    shares = [np.outer(y, x) for y in (1 - below, below) for x in (1 - right, right)]
+    return np.stack(shares).reshape(4, -1).astype(np.float32)
+
+
+def _interpolated_ids(corners: tf.Tensor, weights: np.ndarray) -> tf.Tensor:
+    """Corners [n, 4, C] -> the first of the largest classes of each pixel, uint8 [n * pixels].
+
+    A plane of pixels for each class, so that all work runs along long rows. The first class with the largest logit is
+    the number of classes up to which the largest has not been met.
+    """
+    num_classes = corners.shape[-1]
+    by_class = tf.reshape(tf.transpose(corners, [2, 0, 1]), [-1, 4])
+    planes = tf.unstack(tf.reshape(tf.matmul(by_class, weights), [num_classes, -1]))
+    largest = [planes[0]]
+    for plane in planes[1:]:
+        largest.append(tf.maximum(largest[-1], plane))
+    return tf.add_n([tf.cast(tf.less(up_to_here, largest[-1]), tf.uint8) for up_to_here in largest[:-1]])
 
 
 def _node_op(op: str, inputs: list[tf.Tensor], attributes: dict[str, Any]) -> tf.Tensor:

@@ -103,7 +103,6 @@ def _build_icnet(config: icnet_pb2.ICNet, freeze_backbone: bool) -> Segmentation
             first=config.first_branch_loss_weight,
         ),
         pretrain_single_branch_mode=single_branch,
-        mobile_ops_only=config.mobile_ops_only,
         **_common(
             config,
             freeze_backbone,

@@ -68,7 +68,8 @@ class Servable:
         inputs = self.model.preprocess(images)
         outputs = dict(self.model.predict(self._pad(inputs), is_training=False))
         logits = outputs[fields.LOGITS][:, : _size(inputs, 1), : _size(inputs, 2)]
-        outputs[fields.LOGITS] = tf.ensure_shape(logits, [*inputs.shape[:3], self.num_classes])
+        logits.set_shape([*inputs.shape[:3], self.num_classes])
+        outputs[fields.LOGITS] = logits
         return outputs
 
     def class_ids(self, images: tf.Tensor) -> tf.Tensor:
@@ -112,8 +113,11 @@ class Servable:
             return images
         missing = [_at_least_zero(wanted - _size(images, i + 1)) for i, wanted in enumerate(self.pad_to_shape)]
         padded = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+        if None in padded.shape[1:]:  # a reshape tells converters the channels; they have no EnsureShape
+            padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], images.shape[3:]], 0))
         known = [None if n is None else max(n, p) for n, p in zip(images.shape[1:3], self.pad_to_shape, strict=True)]
-        return tf.ensure_shape(padded, [images.shape[0], *known, images.shape[3]])
+        padded.set_shape([images.shape[0], *known, images.shape[3]])
+        return padded
 
 
 def inference_variables(concrete: Any, variables_by_name: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:

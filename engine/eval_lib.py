@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from core.errors import DataError
 from core.model import SegmentationModel
 from core.servable import Servable
 from engine import class_scores, image_records, inference
+from engine.counting import Counting
 from engine.gallery import Gallery
 from engine.saved_predictions import SavedPredictions
 from engine.views import Views
@@ -81,6 +81,7 @@ class Evaluator:
             model=self._model, num_classes=self._model.num_classes, pad_to_shape=self._fit.padded_size
         )
         self._views = Views.from_config(config.eval_config.inference)
+        self._moving_averages = config.eval_config.use_moving_averages
         self._score_whole = tf.function(
             self._score_whole_image,
             input_signature=[
@@ -125,7 +126,9 @@ class Evaluator:
         """
         restored = checkpoint
         if not isinstance(restored, inference.Restored):
-            restored = inference.restore(self._model, self._score_whole, restored)
+            restored = inference.restore(
+                self._model, self._score_whole, restored, moving_averages=self._moving_averages
+            )
         if predictions:
             predictions.begin(restored.step)
         scores = self._accumulator()
@@ -135,8 +138,6 @@ class Evaluator:
             bar = {'total': self._num_examples, 'unit': 'image', 'desc': f'step {restored.step}', 'leave': False}
             progress = stack.enter_context(tqdm(**bar, disable=None))
             records = stack.enter_context(image_records.ImageRecords(eval_dir, restored.step)) if eval_dir else None
-            worker = stack.enter_context(ThreadPoolExecutor(1))
-            pending: Future[dict[str, Any]] | None = None
 
             def finish(record: dict[str, Any]) -> None:
                 if records:
@@ -145,40 +146,44 @@ class Evaluator:
                     tqdm.write(_line(record, scores.matrix.counts))
                 progress.update()
 
+            counting = stack.enter_context(Counting(scores, gallery=gallery, finish=finish))
             for example in itertools.islice(self._examples(), max_examples):
                 prediction, loss, confidence = self._score_image(example.image, example.label)
                 label = example.label.numpy().astype(np.uint8)
-                if pending:
-                    finish(pending.result())
-                # Counted while the network looks at the next image; one at a time, so that the order is kept.
                 picture = functools.partial(_picture, example.image, label, prediction)
-                pending = worker.submit(_count, example, label, prediction, confidence, picture, scores, gallery)
+                instance_ids = example.instance_ids
+                counting.add(
+                    example.name, label, prediction, confidence=confidence, instance_ids=instance_ids, picture=picture
+                )
                 cross_entropy += loss
                 if predictions:
                     predictions.add(example.name, example.whole.numpy(), prediction, self._fit.corner(example.whole))
                 if keep_pictures and len(pictures) < NUM_PICTURES:
                     pictures.append(picture())
-            if pending:
-                finish(pending.result())
+            counting.wait()
             if not scores.num_images:
                 raise DataError(f'eval_input_reader: no examples in {_paths(self.config)}')
         self._num_examples = self._num_examples if max_examples else scores.num_images
+        metrics = self._summary(scores, restored, cross_entropy, has_records=eval_dir is not None)
+        if gallery:
+            metrics['gallery'] = gallery.finish()
+        return Evaluation(metrics=metrics, pictures=pictures, picture_files=gallery.files if gallery else None)
+
+    def _summary(
+        self, scores: Accumulator, restored: inference.Restored, cross_entropy: float, *, has_records: bool
+    ) -> dict[str, Any]:
+        """What `metrics.json` holds, but for the gallery; `cross_entropy` is a sum over pixels in nats."""
         summary = scores.summary()
-        about = {
+        records = image_records.file_name(restored.step) if has_records else None
+        return {
+            **summary,
             'cross_entropy': cross_entropy / summary['num_pixels'] if summary['num_pixels'] else None,
             'checkpoint': restored.path,
             'step': restored.step,
             'eval_input': self._fit.describe(),
             'views': self._views.describe(),
-            **about_images(
-                self.label_map, scores.num_images, image_records.file_name(restored.step) if eval_dir else None
-            ),
+            **about_images(self.label_map, scores.num_images, records),
         }
-        if gallery:
-            about['gallery'] = gallery.finish()
-        return Evaluation(
-            metrics={**summary, **about}, pictures=pictures, picture_files=gallery.files if gallery else None
-        )
 
     def _gallery(self, eval_dir: str, step: int) -> Gallery:
         files = PictureFiles(
@@ -315,22 +320,6 @@ class _Fit:
         if self.padded_size:
             return f'padded to {self.padded_size[0]} x {self.padded_size[1]}'
         return f'central crop of {self.crop_size[0]} x {self.crop_size[1]}' if self.crop_size else 'own size'
-
-
-def _count(
-    example: _Example,
-    label: np.ndarray,
-    prediction: np.ndarray,
-    confidence: np.ndarray,
-    picture: Callable[[], Picture],
-    scores: Accumulator,
-    gallery: Gallery | None,
-) -> dict[str, Any]:
-    """Adds one image to the scores and offers its picture; returns its record."""
-    record = scores.add(example.name, label, prediction, confidence=confidence, instance_ids=example.instance_ids)
-    if gallery:
-        gallery.offer(example.name, scores.image_counts, picture, group=record['group'])
-    return record
 
 
 def _picture(image: tf.Tensor, label: np.ndarray, prediction: np.ndarray) -> Picture:

@@ -114,7 +114,6 @@ class Accumulator:
             'mean_iou': number(mean(tally.class_iou())),
             **{name: values.tolist() for name, values in columns.items()},
             'confusions': self._confusions(counts),
-            'picture': None,
         }
 
     def summary(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine import checkpoints, eval_results
+from engine.eval_lib import Evaluator
 from engine.train_lib import TrainOptions, train
 from tests import tiny_run, tiny_training
 
@@ -131,3 +132,26 @@ def test_two_replicas_train_as_one(tmp_path):
     for two, one in zip(lines(tmp_path / 'two'), lines(tmp_path / 'one'), strict=True):
         for name in ('loss', 'regularization_loss', 'total_loss', 'gradient_norm', 'learning_rate'):
             assert two[name] == pytest.approx(one[name], rel=1e-4), name
+
+
+def test_two_replicas_are_evaluated_as_saved(tmp_path):
+    """What is scored during training is the checkpoint's weights: both replicas' variables, once each."""
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, (tiny_training.HEIGHT, tiny_training.WIDTH, 3), np.uint8) for _ in range(3)]
+    records = tmp_path / 'eval.tfrecord'
+    tiny_run.write_records(records, images, [image.argmax(-1).astype(np.uint8) for image in images], ['a', 'b', 'c'])
+    override = (
+        'train_config { num_steps: 4 eval_interval: 2 } '
+        f'eval_input_reader {{ tf_record_input_reader {{ input_path: "{records}" }} }}'
+    )
+    logdir = tmp_path / 'two'
+    code, errors = finish(start(logdir, override, num_clones=2))
+    assert code == 0, errors
+    assert eval_results.evaluated_steps(str(logdir / 'evaluation')) == [2, 4]
+    config = tiny_training.config(override)
+    model = tiny_training.build_model(config.model)
+    model.build()
+    again = Evaluator(config, model).evaluate(str(logdir / 'model.ckpt-4')).metrics
+    during = json.loads((logdir / 'evaluation' / 'metrics-4.json').read_text())
+    assert during['confusion_matrix'] == again['confusion_matrix']
+    assert during['num_examples'] == 3

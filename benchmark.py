@@ -31,8 +31,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action='append',
         required=True,
         metavar='PATH[:PRECISION]',
-        help='a .pb, .tflite, .onnx or .xml file, a SavedModel, or a folder of these; :bfloat16 asks the runtime for it '
-        '(TensorFlow, OpenVINO); may be given several times',
+        help='a .pb, .tflite, .onnx or .xml file, a SavedModel, or a folder of these; :bfloat16 asks the runtime for '
+        'that (TensorFlow, OpenVINO); may be given several times',
     )
     parser.add_argument('--image', metavar='FILE', help='picture to run on, resized to the size (default: noise)')
     parser.add_argument(
@@ -57,9 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ('warm_up', 'layers'):
         if getattr(args, name) < 0:
             raise UsageError(f'--{name}: got {getattr(args, name)}, choose 0 or more')
-    from engine.timing import artefact, report, side_by_side
+    from engine.timing import artefact
 
     artefacts = [found for text in args.artefact for found in artefact.parse(text)]
+    with command_line.quiet_start():
+        from engine.timing import report, side_by_side
     image = report.picture(args.image, args.size)
     settings = side_by_side.Settings(threads=args.threads, warm_up=args.warm_up, rounds=args.rounds)
     result: dict[str, Any] = report.run(artefacts, image, settings, progress=_say)

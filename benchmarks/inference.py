@@ -75,17 +75,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run_writer(flags, text)
         result['nets'][f'icnet {text}'] = _net(_folder(flags, text), picture, settings)
         _say(json.dumps(result['nets'][f'icnet {text}']['bounds']))
+        _keep(result, flags.output)
     result['roof_gflops'] = _roofs(flags, settings)
-    text = json.dumps(result, indent=1)
-    if flags.output:
-        Path(flags.output).write_text(text + '\n', encoding='utf-8')
+    _keep(result, flags.output)
     print(json.dumps(result))
     return 0
 
 
+def _keep(result: dict[str, Any], path: str | None) -> None:
+    """Writes what there is so far."""
+    if path is not None:
+        beside = Path(f'{path}.unfinished')
+        beside.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+        os.replace(beside, path)
+
+
 def _net(folder: str, picture: np.ndarray, settings: side_by_side.Settings) -> dict[str, Any]:
     """Rows of all artefacts of one net, of the two heads, and what the bounds are about."""
-    from benchmarks.deployment import artefacts
+    with command_line.quiet_start():
+        from benchmarks.deployment import artefacts
 
     chosen = [_inside(folder, a) for a in (*artefacts.PEERS, *artefacts.OURS)]
     rows, ids = _measured(chosen, picture[np.newaxis], settings)
@@ -151,7 +159,8 @@ def _ratio(slow: dict[str, Any], fast: dict[str, Any]) -> float:
 
 
 def _roofs(flags: argparse.Namespace, settings: side_by_side.Settings) -> dict[str, float]:
-    from benchmarks.deployment import artefacts
+    with command_line.quiet_start():
+        from benchmarks.deployment import artefacts
 
     folder = _folder(flags, 'roofs')
     os.makedirs(folder, exist_ok=True)

@@ -55,9 +55,8 @@ def _add_size_flags(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         '--compression_factor',
         type=float,
-        default=0.5,
         metavar='SHARE',
-        help='share of filters that stay, above 0, up to 1 (default: 0.5)',
+        help='share of filters that stay, above 0, up to 1 (default: that of --prune_config, or else 0.5)',
     )
     for kind, what in (
         (targets.FLOPS, 'multiplications and additions of one image of --latency_size, such as 60G'),
@@ -108,6 +107,11 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
         default=names.UNIFORM,
         help='uniform: the share of each layer; global: of all filters together, ranked relative to the mean of their '
         'layer (default: uniform)',
+    )
+    group.add_argument(
+        '--prune_config',
+        metavar='FILE',
+        help='a .prune_config of the reference: its share, skipped nodes, and sources that choose for coupled layers',
     )
     group.add_argument(
         '--skip_layers',
@@ -163,7 +167,7 @@ def _target(args: argparse.Namespace) -> targets.Target | None:
 
 def _check(args: argparse.Namespace) -> None:
     """Ranges that need nothing but the flags."""
-    if not 0.0 < args.compression_factor <= 1.0:
+    if args.compression_factor is not None and not 0.0 < args.compression_factor <= 1.0:
         raise UsageError(f'--compression_factor: got {args.compression_factor:g}, choose above 0, up to 1')
     if args.target_latency_ms is not None and not 0.0 < args.target_latency_ms < float('inf'):
         raise UsageError(f'--target_latency_ms: got {args.target_latency_ms:g}, choose above 0')
@@ -194,9 +198,11 @@ def _recalibrate_batches(args: argparse.Namespace, config: Any) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     _check(args)
-    from builders import config_loader
+    from builders import compressor_builder, config_loader
 
     config = config_loader.load(args.config_path, args.overrides)
+    rules = compressor_builder.build(config_loader.load_compression(args.prune_config)) if args.prune_config else None
+    factor = args.compression_factor or (rules.factor if rules else 0.5)
     with command_line.quiet_start():
         from engine import compress_lib
 
@@ -205,12 +211,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint=args.input_checkpoint,
         output_dir=args.output_dir,
         options=compress_lib.Options(
-            factor=args.compression_factor,
+            factor=factor,
             target=_target(args),
             criterion=args.criterion,
             aggregate=args.aggregate,
             scope=args.scope,
-            skip_layers=(*args.skip_layers, *args.skippable_nodes),
+            sources=rules.sources if rules else (),
+            skip_layers=(*args.skip_layers, *args.skippable_nodes, *(rules.skipped if rules else ())),
             min_filters=args.min_filters,
             divisor=args.divisor,
             soft_apply=args.soft_apply,
@@ -221,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             recalibrate_batches=_recalibrate_batches(args, config),
         ),
         pictures=args.interactive,
+        named=rules.named if rules else (),
     )
     print(report.table())
     print(f'written to {args.output_dir}')

@@ -1,11 +1,13 @@
-"""Exports a checkpoint as a frozen graph, a SavedModel and an inference checkpoint, each verified by reloading."""
+"""Exports a checkpoint in the forms you name, each reloaded and compared with the model before it appears."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
-from core import command_line, shapes
+from core import command_line
+from engine import export_options
 
 _EXAMPLES = """\
   the newest checkpoint of a run, images of any size:
@@ -14,7 +16,11 @@ _EXAMPLES = """\
     python export.py --config_path configs/x.config --trained_checkpoint runs/x/model.ckpt-9000 \\
       --output_dir export/x --input_shape 1,1024,2048,3 --pad_to_shape 1025,2049
 
-Written: frozen_inference_graph.pb (inputs:0 uint8 [N, H, W, 3] -> predictions:0 [N, H, W, 1]), saved_model/,
+  for a phone, ONNX Runtime and OpenVINO:
+    python export.py --config_path configs/x.config --trained_checkpoint runs/x --output_dir export/x \\
+      --formats tflite,tflite_int8,onnx,openvino --input_shape 1,1025,2049,3
+
+Each form takes inputs, uint8 [N, H, W, 3], and answers predictions, [N, H, W, 1]. Beside them: manifest.json,
 model.ckpt.*, pipeline.config, label_map.json. An earlier export in the folder is replaced, other files stay.
 See docs/export.md.
 """
@@ -30,29 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='checkpoint (model.ckpt-<step>), or a folder of which the newest is taken',
     )
     parser.add_argument('--output_dir', required=True, metavar='DIR', help='where the export is written')
-    parser.add_argument(
-        '--input_shape',
-        type=shapes.parse_input_shape,
-        default=shapes.WrittenShape(),
-        metavar='SHAPE',
-        help='height,width,3 or batch,height,width,3 (or other input_channels); None or -1 for what stays free '
-        '(default: all free)',
-    )
-    parser.add_argument(
-        '--pad_to_shape',
-        type=shapes.parse_size,
-        metavar='HEIGHT,WIDTH',
-        help='pad smaller images to this size inside the graph; the output has the size of the input all the same',
-    )
-    command_line.add_boolean(
-        parser, 'output_colours', default=False, help='add the output colours:0, uint8 [N, H, W, 3]'
-    )
-    command_line.add_boolean(
-        parser,
-        'output_probabilities',
-        default=False,
-        help='add the output probabilities:0, float32 [N, H, W, classes], which predict.py --scales and --flip need',
-    )
+    export_options.add_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -61,26 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     from builders import config_loader
 
     config = config_loader.load(args.config_path, args.overrides, 'export')
-    input_shape = args.input_shape.for_channels(config_loader.input_channels(config))
+    channels = config_loader.input_channels(config)
+    options = export_options.ExportOptions.from_flags(args, config.export_config, channels=channels)
+    options.check(has_records=config.HasField('eval_input_reader'))
 
     with command_line.quiet_start():
         from engine import export_lib
 
-    report = export_lib.export(
-        config,
-        checkpoint=args.trained_checkpoint,
-        output_dir=args.output_dir,
-        input_shape=input_shape,
-        pad_to_shape=args.pad_to_shape,
-        output_colours=args.output_colours,
-        output_probabilities=args.output_probabilities,
-    )
+    report = export_lib.export(config, checkpoint=args.trained_checkpoint, output_dir=args.output_dir, options=options)
     print(f'{report.checkpoint} (step {report.step}) exported to')
     for path in report.files:
         print(f'  {path}')
-    for form, share in report.agreement.items():
-        print(f'{form}: {100 * share:.2f} % of the class ids equal the model, reloaded, on a random image')
+    print(f'compared with the model after reloading, on {report.verified_on}:')
+    for form, agreement in report.agreement.items():
+        print(f'  {form}: {_said(agreement)}')
     return 0
+
+
+def _said(agreement: Any) -> str:
+    parts = [f'{100 * agreement.equal_pixels:.3f} % of the class ids equal']
+    if agreement.largest_logit_difference is not None:
+        parts.append(f'largest difference of a logit {agreement.largest_logit_difference:.2g}')
+    if agreement.mean_iou_difference is not None:
+        parts.append(f'mean IoU {100 * agreement.mean_iou_difference:+.2f} points')
+    return ', '.join(parts)
 
 
 if __name__ == '__main__':

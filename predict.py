@@ -38,7 +38,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--frozen_graph',
         dest='exported',
         metavar='PATH',
-        help='instead: a folder written by export.py, a frozen graph (.pb) or a SavedModel folder',
+        help='instead: a folder written by export.py, or one form in it: .pb, saved_model, .tflite, .onnx, '
+        'openvino_model, .stablehlo',
     )
     parser.add_argument(
         '--input_path',

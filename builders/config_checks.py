@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from builders import config_ranges as tables
-from builders import pairs
+from builders import pairs, training_checks
 from builders.config_text import AnyField
 from builders.names import alternatives, suggestion
 from core.errors import UsageError
@@ -117,12 +117,7 @@ def _class_problems(config: PipelineConfig, purpose: str | None) -> Iterator[str
             f'{path}.loss.ignore_label: got {ignore_label}, which is one of the classes 0..{num_classes - 1}; '
             f'choose {num_classes}..255'
         )
-    weights = model.loss.classification_loss.softmax.class_weight
-    place = f'{path}.loss.classification_loss.softmax.class_weight'
-    if weights and len(weights) != num_classes:
-        yield f'{place}: got {len(weights)} weights for {num_classes} classes; write one per class or none'
-    if weights and not any(weights):
-        yield f'{place}: every weight is 0, so nothing would be learned; one at least must be above 0'
+    yield from training_checks.loss_problems(model.loss, f'{path}.loss', num_classes)
     evaluates = (purpose in (None, 'eval') or config.train_config.eval_interval) and config.HasField(
         'eval_input_reader'
     )
@@ -192,6 +187,8 @@ def _channel_problems(config: PipelineConfig, purpose: str | None) -> Iterator[s
 
 def _training_problems(train: TrainConfig) -> Iterator[str]:
     """Relations within train_config."""
+    yield from training_checks.batch_problems(train)
+    yield from training_checks.optimizer_problems(train.optimizer, 'train_config.optimizer')
     if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
         yield (
             'train_config.fine_tune_checkpoint_type: not set, needed with fine_tune_checkpoint; choose '
@@ -221,6 +218,7 @@ def _training_problems(train: TrainConfig) -> Iterator[str]:
 
 def _evaluation_in_training_problems(config: PipelineConfig) -> Iterator[str]:
     train = config.train_config
+    yield from training_checks.average_problems(config)
     if train.eval_interval and not config.HasField('eval_input_reader'):
         yield 'eval_input_reader: not set, needed with train_config.eval_interval; write eval_input_reader { ... }'
     for field in ('best_metric', 'patience'):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
+from core.export_forms import EXTRA_OUTPUTS, FORMS
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
     'LayerWidth': {'num_filters': Range('1..65536', low=1, high=65536)},
     'Loss': {'ignore_label': BYTE},
     'SoftmaxClassificationLoss': {'class_weight': NOT_NEGATIVE, 'label_smoothing': BELOW_ONE},
+    'BootstrappedLoss': {'share': FRACTION},
+    'HardExampleLoss': {'threshold': BELOW_ONE, 'min_share': FRACTION},
+    'FocalLoss': {'gamma': NOT_NEGATIVE},
+    'WeightedLoss': {'weight': NOT_NEGATIVE},
     'L1Regularizer': {'weight': NOT_NEGATIVE},
     'L2Regularizer': {'weight': NOT_NEGATIVE},
     'TruncatedNormalInitializer': {'mean': FINITE, 'stddev': POSITIVE},
@@ -113,12 +118,26 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
         'random_seed': Range('0..2147483647', low=0, high=2**31 - 1),
         'log_every_n_steps': COUNT,
         'summary_every_n_steps': COUNT,
+        'moving_average_decay': BELOW_ONE,
+        'gradient_accumulation_steps': COUNT,
     },
     'Distillation': {'temperature': POSITIVE, 'weight': POSITIVE},
-    'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE},
+    'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE, 'gradient_clipping_value': NOT_NEGATIVE},
+    'LearningRateMultiplier': {'factor': NOT_NEGATIVE},
     'MomentumOptimizer': {'momentum_optimizer_value': BELOW_ONE},
     'AdamOptimizer': _MOMENTS,
     'AdamWOptimizer': {**_MOMENTS, 'weight_decay': NOT_NEGATIVE},
+    'RMSPropOptimizer': {'decay': BELOW_ONE, 'momentum_optimizer_value': BELOW_ONE, 'epsilon': POSITIVE},
+    'AdagradOptimizer': {'initial_accumulator_value': POSITIVE},
+    'AdadeltaOptimizer': {'rho': BELOW_ONE, 'epsilon': POSITIVE},
+    'AdamaxOptimizer': _MOMENTS,
+    'NadamOptimizer': _MOMENTS,
+    'FtrlOptimizer': {
+        'learning_rate_power': Range('-1..0', low=-1, high=0),
+        'initial_accumulator_value': POSITIVE,
+        'l1_regularization_strength': NOT_NEGATIVE,
+        'l2_regularization_strength': NOT_NEGATIVE,
+    },
     'Warmup': {'initial_factor': SHARE},
     'ConstantLearningRate': {'learning_rate': POSITIVE},
     'ExponentialDecayLearningRate': {
@@ -135,6 +154,27 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
     'CosineDecayLearningRate': {
         'initial_learning_rate': POSITIVE,
         'decay_steps': COUNT,
+        'final_learning_rate': NOT_NEGATIVE,
+    },
+    'PiecewiseConstantLearningRate': {'boundary': COUNT, 'learning_rate': POSITIVE},
+    'CyclicLearningRate': {
+        'base_learning_rate': POSITIVE,
+        'max_learning_rate': POSITIVE,
+        'half_cycle_steps': COUNT,
+        'height_factor': FRACTION,
+    },
+    'OneCycleLearningRate': {
+        'max_learning_rate': POSITIVE,
+        'total_steps': COUNT,
+        'rising_share': Range('between 0 and 1', low=0, high=1, above_low=True, below_high=True),
+        'initial_divisor': COUNT,
+        'final_divisor': COUNT,
+    },
+    'CosineRestartsLearningRate': {
+        'initial_learning_rate': POSITIVE,
+        'first_period_steps': COUNT,
+        'period_factor': COUNT,
+        'height_factor': FRACTION,
         'final_learning_rate': NOT_NEGATIVE,
     },
     'SetFixedImageSize': {'fixed_height': COUNT, 'fixed_width': COUNT},
@@ -158,6 +198,8 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
     'SlidingWindow': {**_SIZE, 'overlap': BELOW_ONE},
     'CroppedEvalInput': _SIZE,
     'PaddedEvalInput': _SIZE,
+    'ExportConfig': {**_SIZE, 'batch': COUNT, 'verify_examples': COUNT, 'calibration_examples': COUNT},
+    'PadToShape': _SIZE,
     'FilterPruner': {'compression_factor': FRACTION},
 }
 
@@ -173,7 +215,20 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     'MomentumOptimizer': ('learning_rate',),
     'AdamOptimizer': ('learning_rate',),
     'AdamWOptimizer': ('learning_rate',),
+    'RMSPropOptimizer': ('learning_rate',),
+    'AdagradOptimizer': ('learning_rate',),
+    'AdadeltaOptimizer': ('learning_rate',),
+    'AdamaxOptimizer': ('learning_rate',),
+    'NadamOptimizer': ('learning_rate',),
+    'FtrlOptimizer': ('learning_rate',),
+    'LearningRateMultiplier': ('scope',),
     'CosineDecayLearningRate': ('decay_steps',),
+    'PiecewiseConstantLearningRate': ('boundary', 'learning_rate'),
+    'CyclicLearningRate': ('half_cycle_steps',),
+    'OneCycleLearningRate': ('total_steps',),
+    'CosineRestartsLearningRate': ('first_period_steps',),
+    'WeightedSumLoss': ('term',),
+    'WeightedLoss': ('loss',),
     'SetFixedImageSize': ('fixed_height', 'fixed_width'),
     'RandomCropImage': ('crop_height', 'crop_width'),
     'ResizeImage': ('height', 'width'),
@@ -182,6 +237,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     'SlidingWindow': ('height', 'width'),
     'CroppedEvalInput': ('height', 'width'),
     'PaddedEvalInput': ('height', 'width'),
+    'PadToShape': ('height', 'width'),
     'CommpressionConfig': ('compression_strategy',),
     'FilterPruner': ('input', 'output'),
     'SingleNodePruningSpec': ('target',),
@@ -191,6 +247,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     'PSPNetICNetFeatureExtractor': {'type': FEATURE_EXTRACTORS},
     'TrainConfig': {'fine_tune_checkpoint_type': FINE_TUNE_TYPES},
+    'ExportConfig': {'format': tuple(FORMS), 'output': EXTRA_OUTPUTS},
 }
 
 # Pairs whose first may not exceed the second.
@@ -202,6 +259,8 @@ ORDERED: dict[str, tuple[str, str]] = {
     'RandomGamma': ('min_gamma', 'max_gamma'),
     'PolynomialDecayLearningRate': ('end_learning_rate', 'initial_learning_rate'),
     'CosineDecayLearningRate': ('final_learning_rate', 'initial_learning_rate'),
+    'CosineRestartsLearningRate': ('final_learning_rate', 'initial_learning_rate'),
+    'CyclicLearningRate': ('base_learning_rate', 'max_learning_rate'),
 }
 
 # Fields that hold one value only, and why.

@@ -105,7 +105,6 @@ def _build_icnet(config: icnet_pb2.ICNet, **shared: Any) -> SegmentationModel:
             first=config.first_branch_loss_weight,
         ),
         pretrain_single_branch_mode=single_branch,
-        mobile_ops_only=config.mobile_ops_only,
         **_common(
             config,
             architecture='icnet',

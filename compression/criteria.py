@@ -6,7 +6,7 @@ A larger score is kept longer. Kernels are [h, w, inputs, filters], depthwise on
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -64,7 +64,9 @@ def _filters(kernel: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1)
 
 
-def aggregate(graph: ChannelGraph, scores: Scores, how: str, *, criterion: str) -> list[np.ndarray]:
+def aggregate(
+    graph: ChannelGraph, scores: Scores, how: str, *, criterion: str, sources: Collection[str] = ()
+) -> list[np.ndarray]:
     """One score per channel of each group of `graph.groups`.
 
     Args:
@@ -73,10 +75,20 @@ def aggregate(graph: ChannelGraph, scores: Scores, how: str, *, criterion: str) 
         SHORTCUT: the first layer alone, whose channels the shortcut carries (Li et al., arXiv:1608.08710, section 3.3).
         MEAN, MAX: of all layers, each divided by its own mean.
       criterion: named in an error.
+      sources: scopes of layers that count alone, whatever `how`, in the group that they are in.
 
     Raises UserError for a group that the criterion says nothing of.
     """
-    return [_aggregated(graph, group, scores, how, criterion) for group in graph.groups]
+    found = []
+    for group in graph.groups:
+        own = {axis: values for axis, values in scores.items() if axis.variable.startswith(tuple(_inside(sources)))}
+        in_group = any(layer.scope in sources for layer in group.layers)
+        found.append(_aggregated(graph, group, own if in_group and own else scores, how, criterion))
+    return found
+
+
+def _inside(scopes: Collection[str]) -> list[str]:
+    return [f'{scope}/' for scope in scopes]
 
 
 def _aggregated(graph: ChannelGraph, group: ChannelGroup, scores: Scores, how: str, criterion: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from compression.channels import ChannelGraph, ChannelGroup
 from compression.criteria import relative_to_group
 from compression.names import UNIFORM
-from core.errors import UsageError, UserError
+from core.errors import ConfigError, UsageError, UserError
 from core.layers import scaled_width
 
 
@@ -60,6 +60,14 @@ def skipped_groups(graph: ChannelGraph, patterns: Sequence[str]) -> list[bool]:
             raise UsageError(f'--skip_layers: {pattern!r} names no layer{_nearest(graph, pattern)}')
         skipped = [old or new for old, new in zip(skipped, named, strict=True)]
     return skipped
+
+
+def check_named(graph: ChannelGraph, named: Sequence[tuple[str, str]]) -> None:
+    """Raises ConfigError with a line for each (field, scope) whose scope is no layer of the network."""
+    scopes = {c.scope for c in graph.convolutions}
+    problems = [f'{field}: no layer {scope!r}{_nearest(graph, scope)}' for field, scope in named if scope not in scopes]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _names(pattern: str, scope: str) -> bool:

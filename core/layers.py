@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -274,14 +275,12 @@ def _average_pool_dynamic(features: tf.Tensor, height: Size, width: Size, poolin
     return tf.reduce_mean(cells, axis=[2, 4])
 
 
-def add_all(tensors: Sequence[tf.Tensor], *, mobile_ops_only: bool) -> tf.Tensor:
-    """Sum of equally shaped tensors: one AddN, or a chain of Add where mobile runtimes lack AddN."""
-    if not mobile_ops_only:
-        return tf.add_n(list(tensors))
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = tf.add(total, tensor)
-    return total
+def add_all(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Sum of equally shaped tensors, from left to right.
+
+    AddN begins with whichever operand's memory it may write to, so its last bits depend on what else a step keeps.
+    """
+    return functools.reduce(tf.add, tensors)
 
 
 def resize_labels(labels: tf.Tensor, size: tuple[Size, Size]) -> tf.Tensor:

@@ -13,6 +13,7 @@ INPUTS = 'inputs'
 PREDICTIONS = 'predictions'
 COLOURS = 'colours'
 PROBABILITIES = fields.PROBABILITIES
+LOGITS = fields.LOGITS
 
 InputShape = tuple[int | None, int | None, int | None]
 
@@ -38,6 +39,7 @@ class Servable:
         `preprocess`, that is the extractor's mean colour. A side that is larger already is left as it is.
       colors: C triples 0..255 (RGB); when given, a colour picture is a second output.
       with_probabilities: softmax probabilities are one more output.
+      with_logits: so are the scores before the softmax.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Servable:
         pad_to_shape: tuple[int, int] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
         with_probabilities: bool = False,
+        with_logits: bool = False,
     ):
         if pad_to_shape is not None and min(pad_to_shape) < 1:
             raise ValueError(f'pad_to_shape must be positive, got {pad_to_shape}')
@@ -58,13 +61,15 @@ class Servable:
         self.pad_to_shape = pad_to_shape
         self.colors = colors
         self.with_probabilities = with_probabilities
+        self.with_logits = with_logits
 
     def predictions(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The model's inference outputs for images [N, H, W, channels] in 0..255; logits float32 [N, H, W, C]."""
         inputs = self.model.preprocess(images)
         outputs = dict(self.model.predict(self._pad(inputs), is_training=False))
         logits = outputs[fields.LOGITS][:, : _size(inputs, 1), : _size(inputs, 2)]
-        outputs[fields.LOGITS] = tf.ensure_shape(logits, [*inputs.shape[:3], self.num_classes])
+        logits.set_shape([*inputs.shape[:3], self.num_classes])
+        outputs[fields.LOGITS] = logits
         return outputs
 
     def class_ids(self, images: tf.Tensor) -> tf.Tensor:
@@ -76,12 +81,14 @@ class Servable:
         return tf.nn.softmax(self.predictions(images)[fields.LOGITS])
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`predictions` [N, H, W, 1]; as asked for, `colours` uint8 [N, H, W, 3], `probabilities` [N, H, W, C]."""
+        """`predictions` [N, H, W, 1]; as asked for, `colours` uint8 [N, H, W, 3], `probabilities` and `logits`."""
         logits = self.predictions(images)[fields.LOGITS]
         class_ids = self._most_likely(logits)
         outputs = {PREDICTIONS: tf.expand_dims(class_ids, -1)}
         if self.with_probabilities:
             outputs[PROBABILITIES] = tf.nn.softmax(logits)
+        if self.with_logits:
+            outputs[LOGITS] = tf.identity(logits)
         if self.colors is not None:
             outputs[COLOURS] = tf.gather(tf.constant(self.colors, tf.uint8), tf.cast(class_ids, tf.int32))
         return outputs
@@ -106,14 +113,24 @@ class Servable:
             return images
         missing = [_at_least_zero(wanted - _size(images, i + 1)) for i, wanted in enumerate(self.pad_to_shape)]
         padded = tf.pad(images, [[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
+        if None in padded.shape[1:]:  # a reshape tells converters the channels; they have no EnsureShape
+            padded = tf.reshape(padded, tf.concat([tf.shape(padded)[:3], images.shape[3:]], 0))
         known = [None if n is None else max(n, p) for n, p in zip(images.shape[1:3], self.pad_to_shape, strict=True)]
-        return tf.ensure_shape(padded, [images.shape[0], *known, images.shape[3]])
+        padded.set_shape([images.shape[0], *known, images.shape[3]])
+        return padded
 
 
 def inference_variables(concrete: Any, variables_by_name: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
-    """Those of `variables_by_name` that the traced function reads: without auxiliary heads and other training parts."""
+    """Those of `variables_by_name` that the traced function reads: without auxiliary heads and other training parts.
+
+    Of a variable with a copy on each device the function reads copies.
+    """
     read = {variable.ref() for variable in concrete.variables}
-    return {name: variable for name, variable in variables_by_name.items() if variable.ref() in read}
+
+    def is_read(variable: Any) -> bool:
+        return any(copy.ref() in read for copy in (variable, *getattr(variable, 'values', ())))
+
+    return {name: variable for name, variable in variables_by_name.items() if is_read(variable)}
 
 
 def _size(images: tf.Tensor, axis: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from builders import config_loader, input_builder
-from compression import criteria, cutting, names, tracing
+from compression import criteria, cutting, names, selection, tracing
 from compression.channels import ChannelGraph
 from core.errors import UsageError, UserError
 from core.fields import LOGITS
@@ -40,7 +40,13 @@ _PROOF_SIZE = (97, 131)  # odd, not square, no multiple of a stride
 
 
 def compress(
-    config: Any, *, checkpoint: str, output_dir: str, options: Options, pictures: bool = False
+    config: Any,
+    *,
+    checkpoint: str,
+    output_dir: str,
+    options: Options,
+    pictures: bool = False,
+    named: Sequence[tuple[str, str]] = (),
 ) -> CompressionReport:
     """Writes `model.ckpt-<step>`, `pipeline.config` and `compression.json` into `output_dir`.
 
@@ -49,6 +55,7 @@ def compress(
       checkpoint: prefix, one of its files, or a directory, whose newest is taken.
       output_dir: made if missing; an earlier compression there is replaced.
       options: what to remove.
+      named: (field, scope) of layers that must be there, of a .prune_config.
       pictures: also draw the ranked scores of each group of layers into the folder `filter_scores`.
 
     Raises:
@@ -65,6 +72,7 @@ def compress(
     model = inference.build_model(config)
     restored = _restore(model, reader.path)
     graph = tracing.trace(model, size=options.size)
+    selection.check_named(graph, named)
     scores = score_channels(config, model, graph, options)
     plan = compression_plan.choose(config, model, graph, scores, options)
     tensors = _tensors(reader, graph, plan.keep, cutting.cut)
@@ -100,7 +108,7 @@ def score_channels(config: Any, model: SegmentationModel, graph: ChannelGraph, o
     else:
         values = {name: variable.numpy() for name, variable in model.variables_by_name().items()}
         scores = criteria.score(graph, values, options.criterion, seed=options.seed)
-    return criteria.aggregate(graph, scores, options.aggregate, criterion=options.criterion)
+    return criteria.aggregate(graph, scores, options.aggregate, criterion=options.criterion, sources=options.sources)
 
 
 def prove(model: SegmentationModel, graph: ChannelGraph, keep: np.ndarray, compressed: SegmentationModel) -> float:

@@ -27,6 +27,7 @@ class Options:
       factor: share of filters that stay, in (0, 1].
       target: instead of `factor`, the largest network within it.
       criterion, aggregate, scope: of `compression.names`.
+      sources: scopes of layers that alone choose for all that share their channels.
       skip_layers: patterns of layers that keep their filters.
       min_filters, divisor: of each group of layers; divisor None is 8 for scope global, and for uniform what the
         config's own filter_scale gives.
@@ -43,6 +44,7 @@ class Options:
     criterion: str = names.L1
     aggregate: str = names.MEAN
     scope: str = names.UNIFORM
+    sources: Sequence[str] = ()
     skip_layers: Sequence[str] = ()
     min_filters: int = 1
     divisor: int | None = None

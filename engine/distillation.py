@@ -51,7 +51,8 @@ class Teacher:
         self._logits = tf.function(self._infer, autograph=False)
         any_size = tf.TensorSpec([None, None, None, input_channels])
         concrete = tf.function(self._infer, autograph=False).get_concrete_function(any_size)
-        restored = inference.restore(self._model, concrete, settings.checkpoint)
+        averages = config.eval_config.use_moving_averages
+        restored = inference.restore(self._model, concrete, settings.checkpoint, moving_averages=averages)
         _LOGGER.info('learning from %s (step %d) as well', restored.path, restored.step)
 
     def loss(self, batch: Mapping[str, tf.Tensor], predictions: Predictions) -> tf.Tensor:

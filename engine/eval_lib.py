@@ -81,6 +81,7 @@ class Evaluator:
             model=self._model, num_classes=self._model.num_classes, pad_to_shape=self._fit.padded_size
         )
         self._views = Views.from_config(config.eval_config.inference)
+        self._moving_averages = config.eval_config.use_moving_averages
         self._score_whole = tf.function(
             self._score_whole_image,
             input_signature=[
@@ -125,7 +126,9 @@ class Evaluator:
         """
         restored = checkpoint
         if not isinstance(restored, inference.Restored):
-            restored = inference.restore(self._model, self._score_whole, restored)
+            restored = inference.restore(
+                self._model, self._score_whole, restored, moving_averages=self._moving_averages
+            )
         if predictions:
             predictions.begin(restored.step)
         scores = self._accumulator()

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from builders import config_loader
+from builders import config_loader, input_builder
 from core.errors import UsageError, UserError
-from core.servable import INPUTS, PREDICTIONS, InputShape, Servable, inference_variables
-from engine import checkpoints, inference, output_folder
+from core.export_forms import FORMS
+from core.servable import COLOURS, LOGITS, PREDICTIONS, PROBABILITIES, Servable, inference_variables
+from engine import checkpoints, export_check, export_manifest, inference, output_folder
+from engine.export_check import Agreement
+from engine.export_options import ExportOptions
+from engine.export_samples import Samples
 from exporters import checkpoint as checkpoint_exporter
-from exporters import frozen_graph, saved_model
+from exporters import formats, frozen_graph, manifest, saved_model
+from exporters.source import Source
 
 CONFIG = 'pipeline.config'
 LABEL_MAP = 'label_map.json'
-REQUIRED_AGREEMENT = 0.999
-_TEST_SIDES = (97, 131)  # where a side is free: odd, not square, and no multiple of a stride
-_OWN = (
-    frozen_graph.FILENAME,
-    saved_model.DIRNAME,
+_BESIDE = (
     f'{checkpoint_exporter.PREFIX}.index',
     f'{checkpoint_exporter.PREFIX}.data-00000-of-00001',
     CONFIG,
     LABEL_MAP,
 )
-
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+_ENTRIES = tuple(form.entry for form in FORMS.values())
+# Where one of these is, the folder holds an export; the manifest comes last.
+_MARKS = (manifest.FILENAME, frozen_graph.FILENAME)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,25 +41,18 @@ class ExportReport:
     Attributes:
       checkpoint, step: the weights' origin.
       files: paths, folders with a trailing separator.
-      agreement: {form: share of pixels with the live model's class id on a random image, 0..1}.
+      agreement: by form, how it compares with the live model.
+      verified_on: what the images of the comparison were.
     """
 
     checkpoint: str
     step: int
     files: list[str]
-    agreement: dict[str, float]
+    agreement: dict[str, Agreement]
+    verified_on: str
 
 
-def export(
-    config: Any,
-    *,
-    checkpoint: str,
-    output_dir: str,
-    input_shape: InputShape = (None, None, None),
-    pad_to_shape: tuple[int, int] | None = None,
-    output_colours: bool = False,
-    output_probabilities: bool = False,
-) -> ExportReport:
+def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOptions | None = None) -> ExportReport:
     """Writes every form into a folder beside `output_dir`, verifies them, and moves them into place.
 
     Files of an earlier export are replaced; other files in `output_dir` stay.
@@ -67,79 +61,121 @@ def export(
       config: `PipelineConfig`, validated for export.
       checkpoint: prefix, one of its files, or a directory, whose newest is taken.
       output_dir: made if missing.
-      input_shape: (batch, height, width) of the graph's input, None where free.
-      pad_to_shape: see `core.servable.Servable`; not below a fixed height or width.
-      output_colours: add the output `colours`.
-      output_probabilities: add the output `probabilities`.
+      options: which forms, of which shape.
 
     Raises:
-      UsageError: shapes that contradict each other, or an `output_dir` that is not free for an export.
+      UsageError: options that contradict each other, or an `output_dir` that is not free for an export.
       CheckpointError: missing, damaged, or not of this config.
-      UserError: a reloaded form disagrees with the live model; nothing is left then.
+      DataError: a quantised form without evaluation records.
+      UserError: a form cannot be converted, or disagrees with the live model when reloaded; nothing is left then.
     """
-    _check_shapes(input_shape, pad_to_shape)
+    options = options or ExportOptions()
+    options.check(has_records=config.HasField('eval_input_reader'))
     _check_output_dir(output_dir)
+    if any(FORMS[name].quantised for name in options.formats):
+        input_builder.check_reader(config, 'eval')
     checkpoints.read(checkpoint)  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(
         model=model,
         num_classes=model.num_classes,
-        pad_to_shape=pad_to_shape,
-        colors=label_map.colors if output_colours else None,
-        with_probabilities=output_probabilities,
+        pad_to_shape=options.pad_to_shape,
+        colors=label_map.colors if COLOURS in options.outputs else None,
+        with_probabilities=PROBABILITIES in options.outputs,
+        with_logits=LOGITS in options.outputs,
     )
-    concrete = servable.trace(input_shape)
-    restored = inference.restore(model, concrete, checkpoint)
+    concrete = servable.trace(options.input_shape)
+    restored = inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
+    about = export_manifest.describe(
+        config, model=model, servable=servable, concrete=concrete, label_map=label_map, restored=restored
+    )
     temporary = f'{os.path.normpath(output_dir)}.unfinished-{os.getpid()}'
     try:
         tf.io.gfile.makedirs(temporary)
         variables = inference_variables(concrete, model.variables_by_name())
-        frozen_graph.write(concrete, os.path.join(temporary, frozen_graph.FILENAME))
-        saved_model.write(concrete, os.path.join(temporary, saved_model.DIRNAME))
         checkpoint_exporter.write(variables, os.path.join(temporary, checkpoint_exporter.PREFIX), step=restored.step)
         config_loader.save(config, os.path.join(temporary, CONFIG))
         label_map.save(os.path.join(temporary, LABEL_MAP))
-        agreement = verify(concrete, temporary, input_shape=input_shape)
+        seen = {'channels': model.input_channels, 'input_shape': options.input_shape}
+        calibration = Samples(config, **seen, count=options.calibration_examples)
+        source = _write_base(concrete, temporary, json.dumps(about), calibration)
+        samples = Samples(config, **seen, count=options.verify_examples)
+        reference = export_check.Reference(servable, ignore_label=config.eval_config.ignore_label)
+        agreement = {name: _write_form(name, source, temporary, reference, samples) for name in options.formats}
+        about |= _of_forms(temporary, agreement, samples)
+        _finish(temporary, about, options.formats)
         files = _move(temporary, output_dir)
     finally:
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.rmtree(temporary)
-    return ExportReport(checkpoint=restored.path, step=restored.step, files=files, agreement=agreement)
+    return ExportReport(
+        checkpoint=restored.path,
+        step=restored.step,
+        files=files,
+        agreement=agreement,
+        verified_on=samples.description,
+    )
 
 
-def verify(concrete: Any, folder: str, *, input_shape: InputShape) -> dict[str, float]:
-    """Reloads the graphs in `folder` and compares their class ids with the traced function's on a random image.
+def _write_base(concrete: Any, folder: str, text: str, calibration: Samples) -> Source:
+    """The two forms that all others are converted from."""
+    graph, model = (os.path.join(folder, FORMS[name].entry) for name in ('frozen_graph', 'saved_model'))
+    frozen_graph.write(concrete, graph)
+    manifest.append_to_graph(graph, text)
+    saved_model.write(concrete, model, manifest=text)
+    return Source(
+        concrete=concrete,
+        frozen_graph=graph,
+        saved_model=model,
+        manifest=text,
+        calibration=lambda: (sample.images for sample in calibration),
+    )
 
-    Returns:
-      {form: share of equal pixels}.
 
-    Raises:
-      UserError: a share is below `REQUIRED_AGREEMENT`.
-    """
-    batch, height, width = (own or free for own, free in zip(input_shape, (1, *_TEST_SIDES), strict=True))
-    channels = concrete.servable.model.input_channels
-    images = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), np.uint8)
-    expected = concrete(tf.constant(images))[PREDICTIONS].numpy()
-    graph_path = os.path.join(folder, frozen_graph.FILENAME)
-    forms: dict[str, Run] = {
-        frozen_graph.FILENAME: frozen_graph.load(graph_path, inputs=INPUTS, outputs=[PREDICTIONS]),
-        saved_model.DIRNAME: saved_model.load(os.path.join(folder, saved_model.DIRNAME)),
-    }
-    agreement = {form: float((run(images)[PREDICTIONS] == expected).mean()) for form, run in forms.items()}
-    for form, share in agreement.items():
-        if share < REQUIRED_AGREEMENT:
-            raise UserError(
-                f"{form}: after reloading, {100 * share:.2f} % of the class ids equal the model's, at least "
-                f'{100 * REQUIRED_AGREEMENT} % are required; nothing was exported'
-            )
+def _write_form(
+    name: str, source: Source, folder: str, reference: export_check.Reference, samples: Samples
+) -> Agreement:
+    """Writes one form, loads it again and compares it; UserError if it may not be handed out."""
+    form, path = formats.of(name), os.path.join(folder, FORMS[name].entry)
+    try:
+        if form.write is not None:
+            form.write(source, path)
+        outputs = [output for output in (PREDICTIONS, LOGITS) if output in source.outputs]
+        agreement = reference.compare(form.load(path, outputs), samples)
+    except (UserError, MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # each converter and each runtime has its own kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UserError(
+            f'{FORMS[name].entry}: cannot be made of this model ({reason}); nothing was exported'
+        ) from error
+    export_check.require(name, agreement)
     return agreement
 
 
-def _check_shapes(input_shape: InputShape, pad_to_shape: tuple[int, int] | None) -> None:
-    for side, own, padded in zip(('height', 'width'), input_shape[1:], pad_to_shape or (), strict=False):
-        if own is not None and own > padded:
-            raise UsageError(f'--pad_to_shape: its {side} {padded} is below that of --input_shape, {own}')
+def _of_forms(folder: str, agreement: dict[str, Agreement], samples: Samples) -> dict[str, Any]:
+    """The part of the manifest that is known once every form is verified."""
+    return {
+        'verified_on': samples.description,
+        'forms': {
+            name: {
+                'entry': FORMS[name].entry,
+                'bytes': _size(os.path.join(folder, FORMS[name].entry)),
+                'agreement': verified.to_json(),
+            }
+            for name, verified in agreement.items()
+        },
+    }
+
+
+def _finish(folder: str, about: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    """Removes the forms that others were only converted from, and writes the manifest."""
+    for name in ('frozen_graph', 'saved_model'):
+        if name not in wanted:
+            _remove(os.path.join(folder, FORMS[name].entry))
+    with tf.io.gfile.GFile(os.path.join(folder, manifest.FILENAME), 'w') as f:
+        f.write(json.dumps(about, indent=2, ensure_ascii=False) + '\n')
 
 
 def _check_output_dir(output_dir: str) -> None:
@@ -149,30 +185,49 @@ def _check_output_dir(output_dir: str) -> None:
         return
     if not tf.io.gfile.isdir(output_dir):
         raise UsageError(f'--output_dir: {output_dir} is a file, a folder is needed')
-    taken = [name for name in _OWN if tf.io.gfile.exists(os.path.join(output_dir, name))]
-    if taken and frozen_graph.FILENAME not in taken:
+    taken = [name for name in (*_ENTRIES, *_BESIDE) if tf.io.gfile.exists(os.path.join(output_dir, name))]
+    if taken and not any(tf.io.gfile.exists(os.path.join(output_dir, mark)) for mark in _MARKS):
         raise UsageError(
-            f'--output_dir: {output_dir} holds {", ".join(taken)} but no {frozen_graph.FILENAME}, so no export wrote '
-            'them; choose another folder'
+            f'--output_dir: {output_dir} holds {", ".join(taken)} but no {manifest.FILENAME}, so no export wrote them; '
+            'choose another folder'
         )
 
 
 def _move(temporary: str, output_dir: str) -> list[str]:
-    """Renames each entry into place, the frozen graph last: where it is, the export is whole."""
+    """Renames each entry into place, the manifest last: where it is, the export is whole.
+
+    Forms of an earlier export that this one does not have are of other weights: they go.
+    """
     try:
         if not tf.io.gfile.exists(output_dir):
             tf.io.gfile.rename(temporary, output_dir)
             return _listing(output_dir)
-        for name in reversed(_OWN):
+        _remove(os.path.join(output_dir, manifest.FILENAME))
+        for name in (*_BESIDE, *_ENTRIES, manifest.FILENAME):
             source, target = os.path.join(temporary, name), os.path.join(output_dir, name)
-            if tf.io.gfile.isdir(target):
-                tf.io.gfile.rmtree(target)
-            tf.io.gfile.rename(source, target, overwrite=True)
+            _remove(target)
+            if tf.io.gfile.exists(source):
+                tf.io.gfile.rename(source, target, overwrite=True)
     except tf.errors.OpError as error:
         raise UserError(f'{output_dir}: cannot write the export ({error.message})') from None
     return _listing(output_dir)
 
 
+def _remove(path: str) -> None:
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    elif tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)
+
+
 def _listing(output_dir: str) -> list[str]:
-    paths = [os.path.join(output_dir, name) for name in _OWN]
-    return [os.path.join(path, '') if tf.io.gfile.isdir(path) else path for path in paths]
+    paths = [os.path.join(output_dir, name) for name in (manifest.FILENAME, *_ENTRIES, *_BESIDE)]
+    return [os.path.join(path, '') if tf.io.gfile.isdir(path) else path for path in paths if tf.io.gfile.exists(path)]
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if not tf.io.gfile.isdir(path):
+        return tf.io.gfile.stat(path).length
+    files = (os.path.join(at, file) for at, _, names in tf.io.gfile.walk(path) for file in names)
+    return sum(tf.io.gfile.stat(file).length for file in files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from builders import input_builder, model_builder
 from core.errors import CheckpointError
 from core.model import SegmentationModel
 from core.servable import Servable, inference_variables
+from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints
 from inputs.label_map import LabelMap
 
@@ -33,7 +34,9 @@ def build_model(config: Any) -> SegmentationModel:
     return model
 
 
-def restore(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike) -> Restored:
+def restore(
+    model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike, *, moving_averages: bool = False
+) -> Restored:
     """Assigns every variable that the traced function reads, or raises CheckpointError.
 
     Training-only parts may be missing: an exported checkpoint has no auxiliary heads.
@@ -42,8 +45,11 @@ def restore(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLi
       model: built.
       concrete: the traced function that will run.
       checkpoint: prefix, one of its files, or a directory, whose newest is taken.
+      moving_averages: take `<variable>/ExponentialMovingAverage` where it is there; CheckpointError if it nowhere is.
     """
     variables = inference_variables(concrete, model.variables_by_name())
+    if moving_averages:
+        variables = _by_average(variables, checkpoints.read(checkpoint))
     report = checkpoints.restore_variables(variables, checkpoint, strict=True)
     return Restored(path=report.path, step=_step(report.path))
 
@@ -69,6 +75,17 @@ def build_label_map(config: Any, num_classes: int) -> LabelMap:
     """Names and colours: of the evaluation data if it has a label map, else of the training data, else numbered."""
     reader = config.eval_input_reader if config.eval_input_reader.label_map_path else config.train_input_reader
     return input_builder.build_label_map(reader, num_classes)
+
+
+def _by_average(variables: Mapping[str, tf.Variable], reader: checkpoints.Reader) -> dict[str, tf.Variable]:
+    """The variables by the names of their averages, and by their own where there is none: batch norm's, frozen ones."""
+    averages = {name: f'{name}/{MOVING_AVERAGE}' for name in variables if f'{name}/{MOVING_AVERAGE}' in reader.shapes}
+    if not averages:
+        raise CheckpointError(
+            f'{reader.path}: holds no moving averages of weights: train with train_config.moving_average_decay, or set '
+            'eval_config.use_moving_averages: false'
+        )
+    return {averages.get(name, name): variable for name, variable in variables.items()}
 
 
 def _step(path: str) -> int:

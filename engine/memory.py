@@ -1,19 +1,11 @@
-"""How much memory there is, how much this process has used, and how it is handed back."""
+"""How much memory there is, and how much this process has used."""
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
 from pathlib import Path
 
 import tensorflow as tf
-
-_LOGGER = logging.getLogger(__name__)
-
-# glibc's mallopt parameters, and the size above which a block is its own mapping, returned as soon as it is freed.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_OWN_MAPPING_BYTES = 1 << 20
 
 
 def resident_bytes() -> int:
@@ -40,19 +32,6 @@ def available_bytes() -> int | None:
         if all(texts) and all(text[0].strip().isdigit() for text in texts):
             known.append(int(texts[0][0]) - int(texts[1][0]))
     return min(known) if known else None
-
-
-def return_freed_memory() -> None:
-    """Makes freed activations leave the process at once, instead of waiting in the heap between smaller blocks.
-
-    Without it glibc keeps blocks of up to 32 MB, and a plan's peak shows only in part. No effect on other C libraries.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    if not all((mallopt(_M_MMAP_THRESHOLD, _OWN_MAPPING_BYTES), mallopt(_M_TRIM_THRESHOLD, _OWN_MAPPING_BYTES))):
-        _LOGGER.warning('the C library refused to return freed memory at once: peaks may be above those planned')
 
 
 def _status(field: str) -> int:

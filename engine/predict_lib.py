@@ -60,7 +60,7 @@ def from_checkpoint(
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape)
     concrete = servable.trace((1, *input_shape[1:]))
-    inference.restore(model, concrete, checkpoint)
+    inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     scores = None if views == WHOLE_IMAGE else inference.trace_scores(servable)[1]
 
     def predict(image: np.ndarray) -> np.ndarray:
@@ -75,17 +75,16 @@ def from_checkpoint(
 
 
 def from_export(path: str, config: Any = None, *, views: Views = WHOLE_IMAGE) -> Predictor:
-    """What export.py wrote: its folder, a frozen graph (also of the reference), or a SavedModel folder.
+    """What export.py wrote, whatever its form; also a frozen graph of the reference.
 
     Args:
-      path: a folder or a `.pb` file.
-      config: `PipelineConfig` that names the classes where no `label_map.json` lies beside the graph; without either,
-        they are numbered.
+      path: a folder, or the file or folder of one form.
+      config: `PipelineConfig` that names the classes of a graph that does not; without either, they are numbered.
       views: how the network looks at an image. Their mean needs the output `probabilities`. Without it windows are
         stitched: each pixel's class is that of the window whose middle is nearest; scales and flips are a UsageError.
     """
     graph = exported_graph.find(path)
-    label_map = _label_map(graph.folder, config)
+    label_map = _label_map(graph, config)
     answers_probabilities = views != WHOLE_IMAGE and graph.has_output(PROBABILITIES)
     if not answers_probabilities and (views.flip or views.scales != (1.0,)):
         raise UsageError(
@@ -158,10 +157,13 @@ def _predict_one(
         image_files.write_png(painted, os.path.join(output_dir, image.name + image_files.SUFFIXES[output]))
 
 
-def _label_map(folder: str, config: Any) -> LabelMap:
-    beside = os.path.join(folder, LABEL_MAP)
+def _label_map(graph: exported_graph.ExportedGraph, config: Any) -> LabelMap:
+    beside = os.path.join(graph.folder, LABEL_MAP)
     if tf.io.gfile.exists(beside):
         return LabelMap.load(beside)
+    about = graph.manifest()
+    if about is not None:
+        return LabelMap.parse(about['label_map'], graph.path)
     if config is None:
         return LabelMap.default(_MAX_CLASSES)
     return inference.build_label_map(config, getattr(config.model, config.model.WhichOneof('model')).num_classes)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from engine import memory
 from protos.train_pb2 import GradientCheckpointing
 from recompute.budget import parse_budget
-from recompute.plan import Mode, Plan, Planner, Request
+from recompute.plan import Mode, Plan, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,22 +33,18 @@ def request_from_config(message: GradientCheckpointing) -> Request:
     return Request(mode=mode)
 
 
-def planner(request: Request) -> Planner:
-    """Plans when the step is traced, and prepares the process if anything will be recomputed."""
-    if not is_plain(request):
-        memory.return_freed_memory()
-    return Planner(request)
-
-
 def is_plain(request: Request) -> bool:
     """Whether nothing is to be recomputed."""
     return request.mode is Mode.NONE and request.budget is None and request.share is None and not request.nodes
 
 
-def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool) -> dict[str, Any]:
-    """Logs the plan or the estimate, writes `recompute_plan.json` of a plan; returns what it holds."""
+def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool, num_parts: int = 1) -> dict[str, Any]:
+    """Logs the plan or the estimate, writes `recompute_plan.json` of a plan; returns what it holds.
+
+    The plan is that of one of `num_parts` of a replica's batch.
+    """
     room = memory.available_bytes()
-    fits = plan.largest_batch(int(_USABLE * room)) * replicas if room else None
+    fits = plan.largest_batch(int(_USABLE * room)) * replicas * num_parts if room else None
     content = {
         **plan.as_json(),
         'replicas': replicas,

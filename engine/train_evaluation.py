@@ -7,11 +7,13 @@ anywhere goes on with exactly what is missing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
@@ -40,6 +42,7 @@ class TrainEvaluation:
       best_metric: a number of `metrics.json`, keys inside others joined by dots: `class_iou.road`.
       patience: evaluations without a better one after which training ends; 0 = never.
       first_step: where the training stands; results of later steps, which will be done again, are removed.
+      weights: entered while the model is evaluated: gives its variables the values to evaluate.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class TrainEvaluation:
         best_metric: str,
         patience: int,
         first_step: int,
+        weights: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ):
-        self._evaluator, self._config_path = evaluator, config_path
+        self._evaluator, self._config_path, self._weights = evaluator, config_path, weights
         self._directory = os.path.join(logdir, DIRNAME)
         self._best_directory = os.path.join(logdir, best_checkpoint.DIRNAME)
         self._interval, self._num_steps, self._patience = interval, num_steps, patience
@@ -85,9 +89,9 @@ class TrainEvaluation:
         """
         metrics = self._read(step)
         if metrics is None:
-            evaluation = self._evaluator.evaluate(
-                inference.Restored(path=checkpoint, step=step), eval_dir=self._directory
-            )
+            restored = inference.Restored(path=checkpoint, step=step)
+            with self._weights():
+                evaluation = self._evaluator.evaluate(restored, eval_dir=self._directory)
             eval_results.write(
                 evaluation, self._directory, label_map=self._evaluator.label_map, config_path=self._config_path
             )

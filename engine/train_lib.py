@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -12,9 +13,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from builders import config_loader, input_builder, model_builder, optimizer_builder
+from builders import config_loader, input_builder, losses_builder, model_builder, optimizer_builder
+from builders.names import suggestion
 from core import fields
-from core.errors import UsageError
+from core.errors import ConfigError, UsageError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from engine import checkpoints, devices, memory, output_folder, recompute_plan
@@ -28,7 +30,7 @@ from engine.train_step import make_train_step
 from inputs import pipeline
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
-from recompute.plan import Mode, Plan, Request
+from recompute.plan import Mode, Plan, Planner, Request
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,20 +80,17 @@ def train(
     the config.
     """
     train_config = config.train_config
-    strategy = _prepare(train_config, options)
+    strategy = prepare_devices(train_config, options)
     output_folder.make(options.logdir, '--logdir')
     checkpoints.remove_unfinished(options.logdir)
-    optimizer = optimizer_builder.build(train_config.optimizer)
-    with strategy.scope():
-        model = build_model(config.model, freeze_backbone=train_config.freeze_fine_tune_backbone)
-        model.build()
-        teacher = _teacher(config, model)
-        state = TrainState(model, optimizer)
+    config = losses_builder.count_class_weights(config)
+    optimizer = optimizer_builder.build(train_config.optimizer, moving_average_decay=train_config.moving_average_decay)
+    model, state = make_state(config, strategy, optimizer, build_model)
     started_from = _initial_values(model, state, train_config, options.logdir)
     config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
     _describe(config, state, strategy)
     first_step = int(state.step.numpy())
-    evaluation = _evaluation(config, model, options.logdir, first_step)
+    evaluation = _evaluation(config, model, state, options.logdir, first_step)
     if 0 < train_config.num_steps <= first_step:
         _LOGGER.info('nothing to train: %s is at step %d of %d', options.logdir, first_step, train_config.num_steps)
         if evaluation is None:
@@ -100,7 +99,7 @@ def train(
         logdir=options.logdir,
         pace=_pace(train_config, options),
         state=state,
-        train_step=_train_step(config, options, model, state, optimizer, strategy, teacher),
+        train_step=make_step(config, options, model, state, optimizer, strategy),
         local_results=strategy.experimental_local_results,
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
@@ -108,7 +107,7 @@ def train(
         measured=_memory if options.log_memory else dict,
         evaluation=evaluation,
     )
-    return loop.run(_batches(config, strategy, build_dataset, first_step))
+    return loop.run(batches(config, strategy, build_dataset, first_step))
 
 
 def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBuilder = model_builder.build) -> dict:
@@ -116,16 +115,13 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
 
     Raises UsageError for a budget that cannot be met or a node that does not exist.
     """
-    _check_batch_size(config.train_config, options)
+    check_batch_size(config.train_config, options)
+    config = losses_builder.count_class_weights(config)
     single = dataclasses.replace(options, num_clones=1)
     batch_size = config.train_config.batch_size // options.num_clones
-    strategy = _prepare(config.train_config, single)
+    strategy = prepare_devices(config.train_config, single)
     optimizer = optimizer_builder.build(config.train_config.optimizer)
-    with strategy.scope():
-        model = build_model(config.model, freeze_backbone=config.train_config.freeze_fine_tune_backbone)
-        model.build()
-        teacher = _teacher(config, model)
-        state = TrainState(model, optimizer)
+    model, state = make_state(config, strategy, optimizer, build_model)
     spec = input_builder.build_train(config, batch_size=batch_size, seed=0, first_step=0).element_spec
     plans: list[Plan] = []
     make_train_step(
@@ -134,12 +130,37 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         state=state,
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
-        planner=recompute_plan.planner(_request(config.train_config, options)),
+        num_parts=config.train_config.gradient_accumulation_steps,
+        planner=_planner(config.train_config, options),
         on_plan=plans.append,
-        teacher=teacher,
+        teacher=_teacher(config, model, strategy),
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
-    return recompute_plan.report(plans[-1], options.logdir, replicas=options.num_clones, plain=False)
+    return recompute_plan.report(
+        plans[-1],
+        options.logdir,
+        replicas=options.num_clones,
+        num_parts=config.train_config.gradient_accumulation_steps,
+        plain=False,
+    )
+
+
+def make_state(
+    config: PipelineConfig, strategy: tf.distribute.Strategy, optimizer: Optimizer, build_model: ModelBuilder
+) -> tuple[SegmentationModel, TrainState]:
+    """The model with its variables, and what training changes. Raises ConfigError for a scope that is not there."""
+    with strategy.scope():
+        model = build_model(config.model, freeze_backbone=config.train_config.freeze_fine_tune_backbone)
+        model.build()
+        state = TrainState(model, optimizer)
+    idle = optimizer.idle_scopes(state.trainable)
+    if idle:
+        scopes = sorted({name.partition('/')[0] for name in state.trainable})
+        raise ConfigError(
+            f'train_config.optimizer.learning_rate_multiplier: no trained variable is in {idle[0]!r}'
+            f'{suggestion(idle[0], scopes)}, or a scope within'
+        )
+    return model, state
 
 
 def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
@@ -150,15 +171,23 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
     return Request(mode=Mode.NONE)
 
 
-def _train_step(
+def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
+    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+
+
+def _bfloat16(train_config: TrainConfig) -> bool:
+    return train_config.mixed_precision == TrainConfig.BFLOAT16
+
+
+def make_step(
     config: PipelineConfig,
     options: TrainOptions,
     model: SegmentationModel,
     state: TrainState,
     optimizer: Optimizer,
     strategy: tf.distribute.Strategy,
-    teacher: Teacher | None,
 ) -> Callable[[Mapping[str, Any]], Mapping[str, tf.Tensor]]:
+    """The compiled step of a training, see `train_step.make_train_step`; its plan is reported when it is traced."""
     request = _request(config.train_config, options)
     return make_train_step(
         model=model,
@@ -166,49 +195,54 @@ def _train_step(
         state=state,
         strategy=strategy,
         add_regularization_loss=config.train_config.add_regularization_loss,
-        planner=recompute_plan.planner(request),
+        num_parts=config.train_config.gradient_accumulation_steps,
+        planner=_planner(config.train_config, options),
         on_plan=functools.partial(
             recompute_plan.report,
             logdir=options.logdir,
             replicas=strategy.num_replicas_in_sync,
+            num_parts=config.train_config.gradient_accumulation_steps,
             plain=recompute_plan.is_plain(request),
         ),
-        teacher=teacher,
+        teacher=_teacher(config, model, strategy),
     )
 
 
-def _teacher(config: PipelineConfig, model: SegmentationModel) -> Teacher | None:
-    train_config = config.train_config
-    if not train_config.HasField('distillation'):
+def _teacher(config: PipelineConfig, model: SegmentationModel, strategy: tf.distribute.Strategy) -> Teacher | None:
+    if not config.train_config.HasField('distillation'):
         return None
     kind = config.model.WhichOneof('model') or ''
-    return Teacher(
-        train_config.distillation,
-        num_classes=model.num_classes,
-        input_channels=model.input_channels,
-        ignore_label=getattr(config.model, kind).loss.ignore_label,
-    )
+    with strategy.scope():
+        return Teacher(
+            config.train_config.distillation,
+            num_classes=model.num_classes,
+            input_channels=model.input_channels,
+            ignore_label=getattr(config.model, kind).loss.ignore_label,
+        )
 
 
 def _memory() -> dict[str, float]:
     return {'peak_memory_mb': round(memory.peak_bytes() / 1e6, 1)}
 
 
-def _prepare(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
+def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
     """Devices, number format and seeds, all of which have to be set before anything runs."""
     strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
-    _check_batch_size(train_config, options)
+    check_batch_size(train_config, options)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_bfloat16(_bfloat16(train_config))
     tf.random.set_seed(train_config.random_seed)
     return strategy
 
 
-def _check_batch_size(train_config: TrainConfig, options: TrainOptions) -> None:
-    if train_config.batch_size % options.num_clones:
+def check_batch_size(train_config: TrainConfig, options: TrainOptions) -> None:
+    """UsageError unless devices and the parts of an accumulated step get equal shares."""
+    parts = train_config.gradient_accumulation_steps
+    if train_config.batch_size % (options.num_clones * parts):
+        times = f' * train_config.gradient_accumulation_steps={parts}' if parts > 1 else ''
         raise UsageError(
             f'train_config.batch_size: got {train_config.batch_size}, '
-            f'choose a multiple of --num_clones={options.num_clones}'
+            f'choose a multiple of --num_clones={options.num_clones}{times}'
         )
 
 
@@ -218,6 +252,11 @@ def _initial_values(model: SegmentationModel, state: TrainState, train_config: T
     if resumed:
         _LOGGER.info('resumed from %s', resumed)
         return resumed
+    return first_values(model, state, train_config)
+
+
+def first_values(model: SegmentationModel, state: TrainState, train_config: TrainConfig) -> str | None:
+    """Fine-tunes, or leaves the initialisers' values; returns the checkpoint taken."""
     path = train_config.fine_tune_checkpoint
     if not path:
         _LOGGER.info('training from scratch')
@@ -229,6 +268,7 @@ def _initial_values(model: SegmentationModel, state: TrainState, train_config: T
         return None
     kind, strict = train_config.fine_tune_checkpoint_type, train_config.fine_tune_checkpoint_strict
     report = fine_tune(model, state.variables, path, kind, strict=strict)
+    state.start_slots()
     _LOGGER.info('initial values from %s', report.table())
     return report.path
 
@@ -245,7 +285,7 @@ def _pace(train_config: TrainConfig, options: TrainOptions) -> Pace:
     )
 
 
-def _batches(
+def batches(
     config: PipelineConfig, strategy: tf.distribute.Strategy, build_dataset: DatasetBuilder, first_step: int
 ) -> Iterator[Mapping[str, Any]]:
     """Distributed batches {image, label, filename}, `batch_size` over all replicas together, from `first_step` on.
@@ -276,7 +316,7 @@ def _batches(
 
 
 def _evaluation(
-    config: PipelineConfig, model: SegmentationModel, logdir: str, first_step: int
+    config: PipelineConfig, model: SegmentationModel, state: TrainState, logdir: str, first_step: int
 ) -> TrainEvaluation | None:
     """On the variables that are trained, so it costs no second model; None if the config asks for none."""
     train_config = config.train_config
@@ -291,6 +331,7 @@ def _evaluation(
         best_metric=train_config.best_metric,
         patience=train_config.patience,
         first_step=first_step,
+        weights=state.averaged if config.eval_config.use_moving_averages else contextlib.nullcontext,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 from core.errors import CheckpointError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
+from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ class TrainState:
             name: [_slot(variable, f'{name}/{slot}') for slot in optimizer.slot_names]
             for name, variable in self.trainable.items()
         }
-        self._slot_names = optimizer.slot_names
+        self._optimizer = optimizer
+        self.start_slots()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name=checkpoints.GLOBAL_STEP)
 
     def tensors(self) -> dict[str, tf.Variable]:
@@ -47,10 +50,33 @@ class TrainState:
         """Numbers that gradients move."""
         return sum(int(np.prod(variable.shape)) for variable in self.trainable.values())
 
+    def start_slots(self, names: Collection[str] | None = None) -> None:
+        """Gives slots their values before the first step, those of `names` (as in a checkpoint) or all.
+
+        To be called again once the variables have got other first values: a moving average starts as the weight.
+        """
+        for name, slots in self.slots.items():
+            for slot_name, slot in zip(self._optimizer.slot_names, slots, strict=True):
+                if names is None or f'{name}/{slot_name}' in names:
+                    slot.assign(self._optimizer.first_slot_value(slot_name, self.trainable[name]))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the weights are their moving averages, which the optimiser must keep; then what they were."""
+        index = self._optimizer.slot_names.index(MOVING_AVERAGE)
+        weights = {name: variable.numpy() for name, variable in self.trainable.items()}
+        try:
+            for name, variable in self.trainable.items():
+                variable.assign(self.slots[name][index])
+            yield
+        finally:
+            for name, weight in weights.items():
+                self.trainable[name].assign(weight)
+
     def restore(self, path: str) -> None:
         """Continues the checkpoint `path` of this same training.
 
-        Slots it lacks (another optimiser before) start from 0, with a warning. Raises CheckpointError if it is damaged,
+        Slots it lacks (another optimiser before) start anew, with a warning. Raises CheckpointError if it is damaged,
         of another model, or without `global_step`.
         """
         reader = checkpoints.read(path)
@@ -61,11 +87,12 @@ class TrainState:
         stored = {name: slot for name, slot in slots.items() if list(slot.shape) == reader.shapes.get(name)}
         if len(stored) < len(slots):
             _LOGGER.warning(
-                '%s: %d of %d optimiser slots are not in it (another optimiser before?); they start from 0',
+                '%s: %d of %d optimiser slots are not in it (another optimiser before?); they start anew',
                 path,
                 len(slots) - len(stored),
                 len(slots),
             )
+            self.start_slots(set(slots) - set(stored))
         for name, slot in stored.items():
             slot.assign(reader.tensor(name))
         self.step.assign(int(reader.tensor(checkpoints.GLOBAL_STEP)))
@@ -74,7 +101,7 @@ class TrainState:
         return {
             f'{name}/{slot_name}': slot
             for name, slots in self.slots.items()
-            for slot_name, slot in zip(self._slot_names, slots, strict=True)
+            for slot_name, slot in zip(self._optimizer.slot_names, slots, strict=True)
         }
 
 

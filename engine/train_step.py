@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from core import fields
 from core.model import SegmentationModel
-from core.optimizers import Optimizer
+from core.optimizers import LEARNING_RATE, Optimizer
 from engine.distillation import Teacher
+from engine.gradient_accumulation import AccumulatingStep
 from engine.train_state import TrainState
 from recompute import backward
 from recompute.forward import ForwardGraph
@@ -22,7 +23,6 @@ _LOGGER = logging.getLogger(__name__)
 REGULARIZATION_LOSS = 'regularization_loss'
 DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
-LEARNING_RATE = 'learning_rate'
 GRADIENT_NORM = 'gradient_norm'
 
 Scalars = Mapping[str, tf.Tensor]
@@ -35,6 +35,7 @@ def make_train_step(
     state: TrainState,
     strategy: tf.distribute.Strategy,
     add_regularization_loss: bool,
+    num_parts: int = 1,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
     teacher: Teacher | None = None,
@@ -45,29 +46,52 @@ def make_train_step(
     `regularization_loss` when added, `total_loss`, the `learning_rate` used and the `gradient_norm` before clipping.
     Each call moves variables and slots once and adds 1 to `state.step`. Gradients are those of the mean over replicas
     of the total loss; a `planner` decides which activations are computed twice for them, which changes no number, and
-    `on_plan` is told.
+    `on_plan` is told. With `num_parts` above 1 the batch is cut into so many parts: see `gradient_accumulation`.
     """
 
-    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
         losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
-        forward = ForwardGraph(losses[TOTAL_LOSS] / strategy.num_replicas_in_sync)
+        forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
-        schedule = planner(forward, variables) if planner else None
+        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1
+        schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
-        gradients = _present(state, backward.gradients(forward, variables, schedule))
-        losses[GRADIENT_NORM] = _apply(optimizer, state, gradients)
-        return losses
+        return losses, _present(state, backward.gradients(forward, variables, schedule))
+
+    def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {GRADIENT_NORM: _apply(optimizer, state, gradients)}
+
+    def finished(learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
+        state.step.assign_add(1)
+        return {LEARNING_RATE: learning_rate}
+
+    def learning_rate() -> tf.Tensor:
+        return optimizer.scalars(state.step)[LEARNING_RATE]
+
+    if num_parts > 1:
+        return AccumulatingStep(
+            model=model,
+            trainable=state.trainable,
+            strategy=strategy,
+            num_parts=num_parts,
+            gradients_of=gradients_of,
+            apply=apply,
+            finished=lambda: finished(learning_rate()),
+        )
+
+    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        losses, gradients = gradients_of(batch)
+        return {**losses, **apply(gradients)}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        learning_rate = optimizer.scalars(state.step)['learning_rate']
+        rate = learning_rate()
         with model.entered():
             per_replica = strategy.run(replica_step, args=(batch,))
         scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
-        state.step.assign_add(1)
-        return {**scalars, LEARNING_RATE: learning_rate}
+        return {**scalars, **finished(rate)}
 
     return train_step
 
@@ -95,18 +119,24 @@ def _present(state: TrainState, gradients: list[tf.Tensor | None]) -> dict[str, 
 
 
 def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping."""
+    """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
+
+    On one replica and without clipping a variable is updated as soon as its gradient is there, which is then freed.
+    """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
-    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients.values()))
+    summed = list(gradients.values())
+    if replica.num_replicas_in_sync > 1:  # even a sum of one would make each gradient wait for all
+        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, summed)
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
         scalars = optimizer.scalars(state.step)
         for name, gradient in zip(gradients, per_replica, strict=True):
+            own = optimizer.scalars_of(name, scalars)
             strategy.extended.update(
                 state.trainable[name],
-                lambda variable, gradient, *slots: optimizer.update(variable, gradient, slots, scalars),
+                lambda variable, gradient, *slots, own=own: optimizer.update(variable, gradient, slots, own),
                 args=(gradient, *state.slots[name]),
                 group=False,
             )

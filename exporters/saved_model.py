@@ -1,4 +1,4 @@
-"""A SavedModel with the signature `serving_default`, the form TensorFlow Serving and most converters read."""
+"""A SavedModel, the form TensorFlow Serving reads: a signature for tensors and one for encoded images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from core.errors import UserError
+from core.servable import INPUTS
 from exporters.loaded import LoadedGraph
 
 DIRNAME = 'saved_model'
 SIGNATURE = 'serving_default'
+ENCODED_SIGNATURE = 'encoded_images'
+_MANIFEST = os.path.join('assets.extra', 'manifest.json')  # TensorFlow's place for files that are not the graph's
+_CHANNELS_OF_FILES = (1, 3, 4)
 
 
 class _Weights(tf.Module):
@@ -25,25 +29,60 @@ class _Weights(tf.Module):
         self.weights = list(variables)
 
 
-def write(concrete: Any, path: str) -> None:
+def write(concrete: Any, path: str, *, manifest: str = '') -> None:
     """Saves a traced servable with just the variables it reads.
+
+    Signature `serving_default`: the servable's own. Signature `encoded_images`: `inputs` string [N], the bytes of PNG,
+    JPEG, GIF or BMP files of one size, in place of pixels; left out where files cannot hold the channels.
 
     Args:
       concrete: from `core.servable.Servable.trace`.
       path: the folder to write.
+      manifest: JSON, kept as `assets.extra/manifest.json`.
     """
-    tf.saved_model.save(_Weights(concrete.variables), path, signatures={SIGNATURE: concrete})
+    signatures = {SIGNATURE: concrete}
+    if concrete.inputs[0].shape[-1] in _CHANNELS_OF_FILES:
+        signatures[ENCODED_SIGNATURE] = _of_encoded_images(concrete)
+    tf.saved_model.save(_Weights(concrete.variables), path, signatures=signatures)
+    if manifest:
+        tf.io.gfile.makedirs(os.path.join(path, os.path.dirname(_MANIFEST)))
+        with tf.io.gfile.GFile(os.path.join(path, _MANIFEST), 'w') as f:
+            f.write(manifest)
 
 
-def has_output(path: str, name: str) -> bool:
-    """Whether the signature answers `name`; False also for what is no SavedModel, which `load` tells."""
+def _of_encoded_images(concrete: Any) -> Any:
+    batch, height, width, channels = concrete.inputs[0].shape
+
+    def decode(content: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.decode_image(content, channels=channels, expand_animations=False)
+        return tf.ensure_shape(pixels, [height, width, channels])
+
+    def call(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.TensorSpec([height, width, channels], tf.uint8)
+        return concrete(tf.map_fn(decode, inputs, fn_output_signature=pixels))
+
+    spec = tf.TensorSpec([batch], tf.string, name=INPUTS)
+    return tf.function(call, input_signature=[spec], autograph=False).get_concrete_function()
+
+
+def output_names(path: str) -> list[str]:
+    """What the signature answers; none for what is no SavedModel, which `load` tells."""
     content = saved_model_pb2.SavedModel()
     try:
         with tf.io.gfile.GFile(os.path.join(path, 'saved_model.pb'), 'rb') as f:
             content.ParseFromString(f.read())
     except Exception:  # as in `frozen_graph`: protobuf's and gfile's own kinds
-        return False
-    return any(name in graph.signature_def[SIGNATURE].outputs for graph in content.meta_graphs)
+        return []
+    return [name for graph in content.meta_graphs for name in graph.signature_def[SIGNATURE].outputs]
+
+
+def manifest(path: str) -> str | None:
+    """The JSON kept in the folder, None if there is none."""
+    inside = os.path.join(path, _MANIFEST)
+    if not tf.io.gfile.exists(inside):
+        return None
+    with tf.io.gfile.GFile(inside, 'r') as f:
+        return f.read()
 
 
 def load(path: str) -> LoadedGraph:

@@ -84,10 +84,15 @@ class LabelMap:
             raise DataError(f'{path}: cannot read the label map: {error.strerror or error}') from error
         except ValueError as error:
             raise DataError(f'{path}: not JSON: {error}') from error
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: Any, source: str) -> LabelMap:
+        """From the JSON object that `to_json` writes; DataError, in one line, names `source` and what is wrong."""
         try:
             return _from_json(content)
         except ValueError as error:
-            raise DataError(f'{path}: {error}') from error
+            raise DataError(f'{source}: {error}') from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the JSON file beside and renames it into place."""

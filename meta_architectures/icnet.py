@@ -45,7 +45,6 @@ class ICNet(SegmentationModel):
       pretrain_single_branch_mode: only the backbone on the full image with pyramid pooling, a PSPNet-like first stage.
       upsample_logits: score the losses after enlarging each head by the output stride.
       filter_scale: width of the heads; the backbone has its own.
-      mobile_ops_only: build the inference graph without AddN, which mobile runtimes lack.
       kwargs: see `SegmentationModel`.
     """
 
@@ -58,7 +57,6 @@ class ICNet(SegmentationModel):
         pretrain_single_branch_mode: bool = False,
         upsample_logits: bool = False,
         filter_scale: float = 1.0,
-        mobile_ops_only: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -72,7 +70,6 @@ class ICNet(SegmentationModel):
         self._use_auxiliary_loss = use_auxiliary_loss
         self._single_branch = pretrain_single_branch_mode
         self._filter_scale = filter_scale
-        self._mobile_ops_only = mobile_ops_only
         self._loss_terms = self._make_loss_terms(branch_weights or BranchWeights(), upsample_logits)
 
     @property
@@ -140,7 +137,7 @@ class ICNet(SegmentationModel):
         levels = [features]
         for factor in self._pooling_factors:
             levels.append(layers.resize_bilinear(layers.average_pool_grid(features, factor), size))
-        summed = layers.add_all(levels, mobile_ops_only=self._mobile_ops_only)
+        summed = layers.add_all(levels)
         return slim.conv2d(summed, self._width(512), 1, scope='FastPSPModule/Conv')
 
     def _high_resolution_branch(self, images: tf.Tensor) -> tf.Tensor:
@@ -164,5 +161,5 @@ class ICNet(SegmentationModel):
             context = slim.conv2d(enlarged, width, 3, rate=2, activation_fn=None, scope='DilatedConv')
             detail = slim.conv2d(fine, width, 1, activation_fn=None, scope='Conv')
             context = layers.resize_bilinear(context, layers.spatial_size(detail), align_corners=False)
-            fused = layers.add_all([detail, context], mobile_ops_only=self._mobile_ops_only)
+            fused = layers.add_all([detail, context])
         return tf.nn.relu(fused), enlarged

@@ -13,7 +13,7 @@ TARGET = FOLDER.parent / 'docs' / 'config_fields.md'
 # Order of reading: the root first, then what it is made of.
 _FILES = (
     *('pipeline', 'model', 'pspnet', 'icnet', 'fcn', 'losses', 'hyperparams'),
-    *('train', 'optimizer', 'preprocessor', 'input_reader', 'eval', 'compressor'),
+    *('train', 'optimizer', 'preprocessor', 'input_reader', 'eval', 'export', 'compressor'),
 )
 _BLOCK = re.compile(r'\s*(message|enum|oneof) (\w+) \{(\})?')
 _FIELD = re.compile(r'\s*(?:(optional|repeated) )?([A-Za-z]\w*) (\w+) = \d+(?: \[default = (.*)\])?;')

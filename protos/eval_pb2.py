@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/eval.proto\x12!fast_semantic_segmentation.protos\"\xc2\x02\n\nEvalConfig\x12\x1a\n\x0cnum_examples\x18\x01 \x01(\r:\x04\x35\x30\x30\x30\x12\x19\n\x0cignore_label\x18\x02 \x01(\r:\x03\x32\x35\x35\x12I\n\x0f\x65val_input_type\x18\x03 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.EvalInputType\x12\x15\n\rgroup_pattern\x18\x14 \x01(\t\x12\x1f\n\x11\x62ootstrap_samples\x18\x15 \x01(\r:\x04\x32\x30\x30\x30\x12\x19\n\x0e\x62ootstrap_seed\x18\x16 \x01(\r:\x01\x30\x12\x1e\n\x10\x64\x65tailed_metrics\x18\x17 \x01(\x08:\x04true\x12?\n\tinference\x18\x1e \x01(\x0b\x32,.fast_semantic_segmentation.protos.Inference\"y\n\tInference\x12H\n\x0esliding_window\x18\x01 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.SlidingWindow\x12\r\n\x05scale\x18\x02 \x03(\x02\x12\x13\n\x04\x66lip\x18\x03 \x01(\x08:\x05\x66\x61lse\"\xcd\x01\n\rSlidingWindow\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x1c\n\x07overlap\x18\x03 \x01(\x02:\x0b\x30.333333343\x12O\n\x05\x62lend\x18\x04 \x01(\x0e\x32\x36.fast_semantic_segmentation.protos.SlidingWindow.Blend:\x08GAUSSIAN\".\n\x05\x42lend\x12\x0c\n\x08GAUSSIAN\x10\x00\x12\n\n\x06LINEAR\x10\x01\x12\x0b\n\x07UNIFORM\x10\x02\"\xcc\x01\n\rEvalInputType\x12Q\n\x12\x63ropped_eval_input\x18\x01 \x01(\x0b\x32\x33.fast_semantic_segmentation.protos.CroppedEvalInputH\x00\x12O\n\x11padded_eval_input\x18\x02 \x01(\x0b\x32\x32.fast_semantic_segmentation.protos.PaddedEvalInputH\x00\x42\x17\n\x15\x65val_input_type_oneof\"1\n\x10\x43roppedEvalInput\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\"0\n\x0fPaddedEvalInput\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/eval.proto\x12!fast_semantic_segmentation.protos\"\xe6\x02\n\nEvalConfig\x12\x1a\n\x0cnum_examples\x18\x01 \x01(\r:\x04\x35\x30\x30\x30\x12\x19\n\x0cignore_label\x18\x02 \x01(\r:\x03\x32\x35\x35\x12I\n\x0f\x65val_input_type\x18\x03 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.EvalInputType\x12\x15\n\rgroup_pattern\x18\x14 \x01(\t\x12\x1f\n\x11\x62ootstrap_samples\x18\x15 \x01(\r:\x04\x32\x30\x30\x30\x12\x19\n\x0e\x62ootstrap_seed\x18\x16 \x01(\r:\x01\x30\x12\x1e\n\x10\x64\x65tailed_metrics\x18\x17 \x01(\x08:\x04true\x12\"\n\x13use_moving_averages\x18\x18 \x01(\x08:\x05\x66\x61lse\x12?\n\tinference\x18\x1e \x01(\x0b\x32,.fast_semantic_segmentation.protos.Inference\"y\n\tInference\x12H\n\x0esliding_window\x18\x01 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.SlidingWindow\x12\r\n\x05scale\x18\x02 \x03(\x02\x12\x13\n\x04\x66lip\x18\x03 \x01(\x08:\x05\x66\x61lse\"\xcd\x01\n\rSlidingWindow\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x1c\n\x07overlap\x18\x03 \x01(\x02:\x0b\x30.333333343\x12O\n\x05\x62lend\x18\x04 \x01(\x0e\x32\x36.fast_semantic_segmentation.protos.SlidingWindow.Blend:\x08GAUSSIAN\".\n\x05\x42lend\x12\x0c\n\x08GAUSSIAN\x10\x00\x12\n\n\x06LINEAR\x10\x01\x12\x0b\n\x07UNIFORM\x10\x02\"\xcc\x01\n\rEvalInputType\x12Q\n\x12\x63ropped_eval_input\x18\x01 \x01(\x0b\x32\x33.fast_semantic_segmentation.protos.CroppedEvalInputH\x00\x12O\n\x11padded_eval_input\x18\x02 \x01(\x0b\x32\x32.fast_semantic_segmentation.protos.PaddedEvalInputH\x00\x42\x17\n\x15\x65val_input_type_oneof\"1\n\x10\x43roppedEvalInput\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05\"0\n\x0fPaddedEvalInput\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,17 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.eval_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVALCONFIG']._serialized_start=57
-  _globals['_EVALCONFIG']._serialized_end=379
-  _globals['_INFERENCE']._serialized_start=381
-  _globals['_INFERENCE']._serialized_end=502
-  _globals['_SLIDINGWINDOW']._serialized_start=505
-  _globals['_SLIDINGWINDOW']._serialized_end=710
-  _globals['_SLIDINGWINDOW_BLEND']._serialized_start=664
-  _globals['_SLIDINGWINDOW_BLEND']._serialized_end=710
-  _globals['_EVALINPUTTYPE']._serialized_start=713
-  _globals['_EVALINPUTTYPE']._serialized_end=917
-  _globals['_CROPPEDEVALINPUT']._serialized_start=919
-  _globals['_CROPPEDEVALINPUT']._serialized_end=968
-  _globals['_PADDEDEVALINPUT']._serialized_start=970
-  _globals['_PADDEDEVALINPUT']._serialized_end=1018
+  _globals['_EVALCONFIG']._serialized_end=415
+  _globals['_INFERENCE']._serialized_start=417
+  _globals['_INFERENCE']._serialized_end=538
+  _globals['_SLIDINGWINDOW']._serialized_start=541
+  _globals['_SLIDINGWINDOW']._serialized_end=746
+  _globals['_SLIDINGWINDOW_BLEND']._serialized_start=700
+  _globals['_SLIDINGWINDOW_BLEND']._serialized_end=746
+  _globals['_EVALINPUTTYPE']._serialized_start=749
+  _globals['_EVALINPUTTYPE']._serialized_end=953
+  _globals['_CROPPEDEVALINPUT']._serialized_start=955
+  _globals['_CROPPEDEVALINPUT']._serialized_end=1004
+  _globals['_PADDEDEVALINPUT']._serialized_start=1006
+  _globals['_PADDEDEVALINPUT']._serialized_end=1054
 # @@protoc_insertion_point(module_scope)

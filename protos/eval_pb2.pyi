@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class EvalConfig(_message.Message):
-    __slots__ = ("num_examples", "ignore_label", "eval_input_type", "group_pattern", "bootstrap_samples", "bootstrap_seed", "detailed_metrics", "inference")
+    __slots__ = ("num_examples", "ignore_label", "eval_input_type", "group_pattern", "bootstrap_samples", "bootstrap_seed", "detailed_metrics", "use_moving_averages", "inference")
     NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     IGNORE_LABEL_FIELD_NUMBER: _ClassVar[int]
     EVAL_INPUT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class EvalConfig(_message.Message):
     BOOTSTRAP_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_SEED_FIELD_NUMBER: _ClassVar[int]
     DETAILED_METRICS_FIELD_NUMBER: _ClassVar[int]
+    USE_MOVING_AVERAGES_FIELD_NUMBER: _ClassVar[int]
     INFERENCE_FIELD_NUMBER: _ClassVar[int]
     num_examples: int
     ignore_label: int
@@ -24,8 +25,9 @@ class EvalConfig(_message.Message):
     bootstrap_samples: int
     bootstrap_seed: int
     detailed_metrics: bool
+    use_moving_averages: bool
     inference: Inference
-    def __init__(self, num_examples: _Optional[int] = ..., ignore_label: _Optional[int] = ..., eval_input_type: _Optional[_Union[EvalInputType, _Mapping]] = ..., group_pattern: _Optional[str] = ..., bootstrap_samples: _Optional[int] = ..., bootstrap_seed: _Optional[int] = ..., detailed_metrics: _Optional[bool] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ...) -> None: ...
+    def __init__(self, num_examples: _Optional[int] = ..., ignore_label: _Optional[int] = ..., eval_input_type: _Optional[_Union[EvalInputType, _Mapping]] = ..., group_pattern: _Optional[str] = ..., bootstrap_samples: _Optional[int] = ..., bootstrap_seed: _Optional[int] = ..., detailed_metrics: _Optional[bool] = ..., use_moving_averages: _Optional[bool] = ..., inference: _Optional[_Union[Inference, _Mapping]] = ...) -> None: ...
 
 class Inference(_message.Message):
     __slots__ = ("sliding_window", "scale", "flip")

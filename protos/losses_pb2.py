@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/losses.proto\x12!fast_semantic_segmentation.protos\"\xb8\x01\n\x04Loss\x12R\n\x13\x63lassification_loss\x18\x01 \x01(\x0b\x32\x35.fast_semantic_segmentation.protos.ClassificationLoss\x12!\n\x12use_auxiliary_loss\x18\x02 \x01(\x08:\x05\x66\x61lse\x12\x19\n\x0cignore_label\x18\x03 \x01(\r:\x03\x32\x35\x35\x12\x1e\n\x0fupsample_logits\x18\x04 \x01(\x08:\x05\x66\x61lse\"r\n\x12\x43lassificationLoss\x12O\n\x07softmax\x18\x01 \x01(\x0b\x32<.fast_semantic_segmentation.protos.SoftmaxClassificationLossH\x00\x42\x0b\n\tloss_type\"M\n\x19SoftmaxClassificationLoss\x12\x14\n\x0c\x63lass_weight\x18\x14 \x03(\x02\x12\x1a\n\x0flabel_smoothing\x18\x15 \x01(\x02:\x01\x30')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/losses.proto\x12!fast_semantic_segmentation.protos\"\xb8\x01\n\x04Loss\x12R\n\x13\x63lassification_loss\x18\x01 \x01(\x0b\x32\x35.fast_semantic_segmentation.protos.ClassificationLoss\x12!\n\x12use_auxiliary_loss\x18\x02 \x01(\x08:\x05\x66\x61lse\x12\x19\n\x0cignore_label\x18\x03 \x01(\r:\x03\x32\x35\x35\x12\x1e\n\x0fupsample_logits\x18\x04 \x01(\x08:\x05\x66\x61lse\"\x8c\x04\n\x12\x43lassificationLoss\x12O\n\x07softmax\x18\x01 \x01(\x0b\x32<.fast_semantic_segmentation.protos.SoftmaxClassificationLossH\x00\x12K\n\x0c\x62ootstrapped\x18\x14 \x01(\x0b\x32\x33.fast_semantic_segmentation.protos.BootstrappedLossH\x00\x12\x42\n\x04ohem\x18\x15 \x01(\x0b\x32\x32.fast_semantic_segmentation.protos.HardExampleLossH\x00\x12=\n\x05\x66ocal\x18\x16 \x01(\x0b\x32,.fast_semantic_segmentation.protos.FocalLossH\x00\x12;\n\x04\x64ice\x18\x17 \x01(\x0b\x32+.fast_semantic_segmentation.protos.DiceLossH\x00\x12?\n\x06lovasz\x18\x18 \x01(\x0b\x32-.fast_semantic_segmentation.protos.LovaszLossH\x00\x12J\n\x0cweighted_sum\x18\x19 \x01(\x0b\x32\x32.fast_semantic_segmentation.protos.WeightedSumLossH\x00\x42\x0b\n\tloss_type\"\x8c\x02\n\x19SoftmaxClassificationLoss\x12\x14\n\x0c\x63lass_weight\x18\x14 \x03(\x02\x12\x1a\n\x0flabel_smoothing\x18\x15 \x01(\x02:\x01\x30\x12j\n\x0f\x63lass_weighting\x18\x16 \x01(\x0e\x32K.fast_semantic_segmentation.protos.SoftmaxClassificationLoss.ClassWeighting:\x04NONE\"Q\n\x0e\x43lassWeighting\x12\x08\n\x04NONE\x10\x00\x12\x15\n\x11INVERSE_FREQUENCY\x10\x01\x12\x14\n\x10MEDIAN_FREQUENCY\x10\x02\x12\x08\n\x04\x45NET\x10\x03\"|\n\x10\x42ootstrappedLoss\x12S\n\rcross_entropy\x18\x01 \x01(\x0b\x32<.fast_semantic_segmentation.protos.SoftmaxClassificationLoss\x12\x13\n\x05share\x18\x02 \x01(\x02:\x04\x30.25\"\x99\x01\n\x0fHardExampleLoss\x12S\n\rcross_entropy\x18\x01 \x01(\x0b\x32<.fast_semantic_segmentation.protos.SoftmaxClassificationLoss\x12\x16\n\tthreshold\x18\x02 \x01(\x02:\x03\x30.7\x12\x19\n\tmin_share\x18\x03 \x01(\x02:\x06\x30.0625\"r\n\tFocalLoss\x12S\n\rcross_entropy\x18\x01 \x01(\x0b\x32<.fast_semantic_segmentation.protos.SoftmaxClassificationLoss\x12\x10\n\x05gamma\x18\x02 \x01(\x02:\x01\x32\"$\n\x08\x44iceLoss\x12\x18\n\tper_image\x18\x01 \x01(\x08:\x05\x66\x61lse\"&\n\nLovaszLoss\x12\x18\n\tper_image\x18\x01 \x01(\x08:\x05\x66\x61lse\"P\n\x0fWeightedSumLoss\x12=\n\x04term\x18\x01 \x03(\x0b\x32/.fast_semantic_segmentation.protos.WeightedLoss\"f\n\x0cWeightedLoss\x12\x11\n\x06weight\x18\x01 \x01(\x02:\x01\x31\x12\x43\n\x04loss\x18\x02 \x01(\x0b\x32\x35.fast_semantic_segmentation.protos.ClassificationLoss')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOSS']._serialized_start=59
   _globals['_LOSS']._serialized_end=243
-  _globals['_CLASSIFICATIONLOSS']._serialized_start=245
-  _globals['_CLASSIFICATIONLOSS']._serialized_end=359
-  _globals['_SOFTMAXCLASSIFICATIONLOSS']._serialized_start=361
-  _globals['_SOFTMAXCLASSIFICATIONLOSS']._serialized_end=438
+  _globals['_CLASSIFICATIONLOSS']._serialized_start=246
+  _globals['_CLASSIFICATIONLOSS']._serialized_end=770
+  _globals['_SOFTMAXCLASSIFICATIONLOSS']._serialized_start=773
+  _globals['_SOFTMAXCLASSIFICATIONLOSS']._serialized_end=1041
+  _globals['_SOFTMAXCLASSIFICATIONLOSS_CLASSWEIGHTING']._serialized_start=960
+  _globals['_SOFTMAXCLASSIFICATIONLOSS_CLASSWEIGHTING']._serialized_end=1041
+  _globals['_BOOTSTRAPPEDLOSS']._serialized_start=1043
+  _globals['_BOOTSTRAPPEDLOSS']._serialized_end=1167
+  _globals['_HARDEXAMPLELOSS']._serialized_start=1170
+  _globals['_HARDEXAMPLELOSS']._serialized_end=1323
+  _globals['_FOCALLOSS']._serialized_start=1325
+  _globals['_FOCALLOSS']._serialized_end=1439
+  _globals['_DICELOSS']._serialized_start=1441
+  _globals['_DICELOSS']._serialized_end=1477
+  _globals['_LOVASZLOSS']._serialized_start=1479
+  _globals['_LOVASZLOSS']._serialized_end=1517
+  _globals['_WEIGHTEDSUMLOSS']._serialized_start=1519
+  _globals['_WEIGHTEDSUMLOSS']._serialized_end=1599
+  _globals['_WEIGHTEDLOSS']._serialized_start=1601
+  _globals['_WEIGHTEDLOSS']._serialized_end=1703
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/optimizer.proto\x12!fast_semantic_segmentation.protos\"\xa9\x02\n\tOptimizer\x12R\n\x12momentum_optimizer\x18\x01 \x01(\x0b\x32\x34.fast_semantic_segmentation.protos.MomentumOptimizerH\x00\x12J\n\x0e\x61\x64\x61m_optimizer\x18\x02 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.AdamOptimizerH\x00\x12L\n\x0f\x61\x64\x61mw_optimizer\x18\x14 \x01(\x0b\x32\x31.fast_semantic_segmentation.protos.AdamWOptimizerH\x00\x12!\n\x16gradient_clipping_norm\x18\x15 \x01(\x02:\x01\x30\x42\x0b\n\toptimizer\"\x9f\x01\n\x11MomentumOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12%\n\x18momentum_optimizer_value\x18\x02 \x01(\x02:\x03\x30.9\x12\x1b\n\x0cuse_nesterov\x18\x14 \x01(\x08:\x05\x66\x61lse\"\x9b\x01\n\rAdamOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x13\n\x06\x62\x65ta_1\x18\x14 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x15 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x16 \x01(\x02:\x05\x31\x65-08\"\xb8\x01\n\x0e\x41\x64\x61mWOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x1a\n\x0cweight_decay\x18\x02 \x01(\x02:\x04\x30.01\x12\x13\n\x06\x62\x65ta_1\x18\x03 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x04 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x05 \x01(\x02:\x05\x31\x65-08\"\xed\x03\n\x0cLearningRate\x12Y\n\x16\x63onstant_learning_rate\x18\x01 \x01(\x0b\x32\x37.fast_semantic_segmentation.protos.ConstantLearningRateH\x00\x12j\n\x1f\x65xponential_decay_learning_rate\x18\x02 \x01(\x0b\x32?.fast_semantic_segmentation.protos.ExponentialDecayLearningRateH\x00\x12h\n\x1epolynomial_decay_learning_rate\x18\x03 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PolynomialDecayLearningRateH\x00\x12`\n\x1a\x63osine_decay_learning_rate\x18\x14 \x01(\x0b\x32:.fast_semantic_segmentation.protos.CosineDecayLearningRateH\x00\x12\x39\n\x06warmup\x18\x15 \x01(\x0b\x32).fast_semantic_segmentation.protos.WarmupB\x0f\n\rlearning_rate\";\n\x06Warmup\x12\x14\n\tnum_steps\x18\x01 \x01(\r:\x01\x30\x12\x1b\n\x0einitial_factor\x18\x02 \x01(\x02:\x03\x30.1\"4\n\x14\x43onstantLearningRate\x12\x1c\n\rlearning_rate\x18\x01 \x01(\x02:\x05\x30.002\"\x97\x01\n\x1c\x45xponentialDecayLearningRate\x12$\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x05\x30.002\x12\x1c\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r:\x07\x34\x30\x30\x30\x30\x30\x30\x12\x1a\n\x0c\x64\x65\x63\x61y_factor\x18\x03 \x01(\x02:\x04\x30.95\x12\x17\n\tstaircase\x18\x04 \x01(\x08:\x04true\"\x94\x01\n\x1bPolynomialDecayLearningRate\x12%\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x06\x30.0001\x12\x1c\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r:\x07\x34\x30\x30\x30\x30\x30\x30\x12\x12\n\x05power\x18\x03 \x01(\x02:\x03\x30.9\x12\x1c\n\x11\x65nd_learning_rate\x18\x14 \x01(\x02:\x01\x30\"s\n\x17\x43osineDecayLearningRate\x12#\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x04\x30.01\x12\x13\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r\x12\x1e\n\x13\x66inal_learning_rate\x18\x03 \x01(\x02:\x01\x30')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/optimizer.proto\x12!fast_semantic_segmentation.protos\"\x8c\x07\n\tOptimizer\x12R\n\x12momentum_optimizer\x18\x01 \x01(\x0b\x32\x34.fast_semantic_segmentation.protos.MomentumOptimizerH\x00\x12J\n\x0e\x61\x64\x61m_optimizer\x18\x02 \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.AdamOptimizerH\x00\x12L\n\x0f\x61\x64\x61mw_optimizer\x18\x14 \x01(\x0b\x32\x31.fast_semantic_segmentation.protos.AdamWOptimizerH\x00\x12P\n\x11rmsprop_optimizer\x18\x16 \x01(\x0b\x32\x33.fast_semantic_segmentation.protos.RMSPropOptimizerH\x00\x12P\n\x11\x61\x64\x61grad_optimizer\x18\x17 \x01(\x0b\x32\x33.fast_semantic_segmentation.protos.AdagradOptimizerH\x00\x12R\n\x12\x61\x64\x61\x64\x65lta_optimizer\x18\x18 \x01(\x0b\x32\x34.fast_semantic_segmentation.protos.AdadeltaOptimizerH\x00\x12N\n\x10\x61\x64\x61max_optimizer\x18\x19 \x01(\x0b\x32\x32.fast_semantic_segmentation.protos.AdamaxOptimizerH\x00\x12L\n\x0fnadam_optimizer\x18\x1a \x01(\x0b\x32\x31.fast_semantic_segmentation.protos.NadamOptimizerH\x00\x12J\n\x0e\x66trl_optimizer\x18\x1b \x01(\x0b\x32\x30.fast_semantic_segmentation.protos.FtrlOptimizerH\x00\x12!\n\x16gradient_clipping_norm\x18\x15 \x01(\x02:\x01\x30\x12\"\n\x17gradient_clipping_value\x18\x1c \x01(\x02:\x01\x30\x12[\n\x18learning_rate_multiplier\x18\x1d \x03(\x0b\x32\x39.fast_semantic_segmentation.protos.LearningRateMultiplierB\x0b\n\toptimizer\":\n\x16LearningRateMultiplier\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x11\n\x06\x66\x61\x63tor\x18\x02 \x01(\x02:\x01\x31\"\x9f\x01\n\x11MomentumOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12%\n\x18momentum_optimizer_value\x18\x02 \x01(\x02:\x03\x30.9\x12\x1b\n\x0cuse_nesterov\x18\x14 \x01(\x08:\x05\x66\x61lse\"\x9b\x01\n\rAdamOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x13\n\x06\x62\x65ta_1\x18\x14 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x15 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x16 \x01(\x02:\x05\x31\x65-08\"\xb8\x01\n\x0e\x41\x64\x61mWOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x1a\n\x0cweight_decay\x18\x02 \x01(\x02:\x04\x30.01\x12\x13\n\x06\x62\x65ta_1\x18\x03 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x04 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x05 \x01(\x02:\x05\x31\x65-08\"\xc4\x01\n\x10RMSPropOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x12\n\x05\x64\x65\x63\x61y\x18\x02 \x01(\x02:\x03\x30.9\x12#\n\x18momentum_optimizer_value\x18\x03 \x01(\x02:\x01\x30\x12\x16\n\x07\x65psilon\x18\x04 \x01(\x02:\x05\x31\x65-10\x12\x17\n\x08\x63\x65ntered\x18\x05 \x01(\x08:\x05\x66\x61lse\"\x82\x01\n\x10\x41\x64\x61gradOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12&\n\x19initial_accumulator_value\x18\x02 \x01(\x02:\x03\x30.1\"\x86\x01\n\x11\x41\x64\x61\x64\x65ltaOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x11\n\x03rho\x18\x02 \x01(\x02:\x04\x30.95\x12\x16\n\x07\x65psilon\x18\x03 \x01(\x02:\x05\x31\x65-06\"\x9d\x01\n\x0f\x41\x64\x61maxOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x13\n\x06\x62\x65ta_1\x18\x02 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x03 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x04 \x01(\x02:\x05\x31\x65-08\"\x9c\x01\n\x0eNadamOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12\x13\n\x06\x62\x65ta_1\x18\x02 \x01(\x02:\x03\x30.9\x12\x15\n\x06\x62\x65ta_2\x18\x03 \x01(\x02:\x05\x30.999\x12\x16\n\x07\x65psilon\x18\x04 \x01(\x02:\x05\x31\x65-08\"\xf0\x01\n\rFtrlOptimizer\x12\x46\n\rlearning_rate\x18\x01 \x01(\x0b\x32/.fast_semantic_segmentation.protos.LearningRate\x12!\n\x13learning_rate_power\x18\x02 \x01(\x02:\x04-0.5\x12&\n\x19initial_accumulator_value\x18\x03 \x01(\x02:\x03\x30.1\x12%\n\x1al1_regularization_strength\x18\x04 \x01(\x02:\x01\x30\x12%\n\x1al2_regularization_strength\x18\x05 \x01(\x02:\x01\x30\"\xf6\x06\n\x0cLearningRate\x12Y\n\x16\x63onstant_learning_rate\x18\x01 \x01(\x0b\x32\x37.fast_semantic_segmentation.protos.ConstantLearningRateH\x00\x12j\n\x1f\x65xponential_decay_learning_rate\x18\x02 \x01(\x0b\x32?.fast_semantic_segmentation.protos.ExponentialDecayLearningRateH\x00\x12h\n\x1epolynomial_decay_learning_rate\x18\x03 \x01(\x0b\x32>.fast_semantic_segmentation.protos.PolynomialDecayLearningRateH\x00\x12`\n\x1a\x63osine_decay_learning_rate\x18\x14 \x01(\x0b\x32:.fast_semantic_segmentation.protos.CosineDecayLearningRateH\x00\x12l\n piecewise_constant_learning_rate\x18\x16 \x01(\x0b\x32@.fast_semantic_segmentation.protos.PiecewiseConstantLearningRateH\x00\x12U\n\x14\x63yclic_learning_rate\x18\x17 \x01(\x0b\x32\x35.fast_semantic_segmentation.protos.CyclicLearningRateH\x00\x12Z\n\x17one_cycle_learning_rate\x18\x18 \x01(\x0b\x32\x37.fast_semantic_segmentation.protos.OneCycleLearningRateH\x00\x12\x66\n\x1d\x63osine_restarts_learning_rate\x18\x19 \x01(\x0b\x32=.fast_semantic_segmentation.protos.CosineRestartsLearningRateH\x00\x12\x39\n\x06warmup\x18\x15 \x01(\x0b\x32).fast_semantic_segmentation.protos.WarmupB\x0f\n\rlearning_rate\";\n\x06Warmup\x12\x14\n\tnum_steps\x18\x01 \x01(\r:\x01\x30\x12\x1b\n\x0einitial_factor\x18\x02 \x01(\x02:\x03\x30.1\"4\n\x14\x43onstantLearningRate\x12\x1c\n\rlearning_rate\x18\x01 \x01(\x02:\x05\x30.002\"\x97\x01\n\x1c\x45xponentialDecayLearningRate\x12$\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x05\x30.002\x12\x1c\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r:\x07\x34\x30\x30\x30\x30\x30\x30\x12\x1a\n\x0c\x64\x65\x63\x61y_factor\x18\x03 \x01(\x02:\x04\x30.95\x12\x17\n\tstaircase\x18\x04 \x01(\x08:\x04true\"\x94\x01\n\x1bPolynomialDecayLearningRate\x12%\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x06\x30.0001\x12\x1c\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r:\x07\x34\x30\x30\x30\x30\x30\x30\x12\x12\n\x05power\x18\x03 \x01(\x02:\x03\x30.9\x12\x1c\n\x11\x65nd_learning_rate\x18\x14 \x01(\x02:\x01\x30\"s\n\x17\x43osineDecayLearningRate\x12#\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x04\x30.01\x12\x13\n\x0b\x64\x65\x63\x61y_steps\x18\x02 \x01(\r\x12\x1e\n\x13\x66inal_learning_rate\x18\x03 \x01(\x02:\x01\x30\"H\n\x1dPiecewiseConstantLearningRate\x12\x10\n\x08\x62oundary\x18\x01 \x03(\r\x12\x15\n\rlearning_rate\x18\x02 \x03(\x02\"\x8c\x01\n\x12\x43yclicLearningRate\x12!\n\x12\x62\x61se_learning_rate\x18\x01 \x01(\x02:\x05\x30.001\x12\x1f\n\x11max_learning_rate\x18\x02 \x01(\x02:\x04\x30.01\x12\x18\n\x10half_cycle_steps\x18\x03 \x01(\r\x12\x18\n\rheight_factor\x18\x04 \x01(\x02:\x01\x31\"\xa2\x01\n\x14OneCycleLearningRate\x12\x1f\n\x11max_learning_rate\x18\x01 \x01(\x02:\x04\x30.01\x12\x13\n\x0btotal_steps\x18\x02 \x01(\r\x12\x19\n\x0crising_share\x18\x03 \x01(\x02:\x03\x30.3\x12\x1b\n\x0finitial_divisor\x18\x04 \x01(\x02:\x02\x32\x35\x12\x1c\n\rfinal_divisor\x18\x05 \x01(\x02:\x05\x31\x30\x30\x30\x30\"\xb1\x01\n\x1a\x43osineRestartsLearningRate\x12#\n\x15initial_learning_rate\x18\x01 \x01(\x02:\x04\x30.01\x12\x1a\n\x12\x66irst_period_steps\x18\x02 \x01(\r\x12\x18\n\rperiod_factor\x18\x03 \x01(\x02:\x01\x32\x12\x18\n\rheight_factor\x18\x04 \x01(\x02:\x01\x31\x12\x1e\n\x13\x66inal_learning_rate\x18\x05 \x01(\x02:\x01\x30')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,23 +32,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.optimizer_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPTIMIZER']._serialized_start=62
-  _globals['_OPTIMIZER']._serialized_end=359
-  _globals['_MOMENTUMOPTIMIZER']._serialized_start=362
-  _globals['_MOMENTUMOPTIMIZER']._serialized_end=521
-  _globals['_ADAMOPTIMIZER']._serialized_start=524
-  _globals['_ADAMOPTIMIZER']._serialized_end=679
-  _globals['_ADAMWOPTIMIZER']._serialized_start=682
-  _globals['_ADAMWOPTIMIZER']._serialized_end=866
-  _globals['_LEARNINGRATE']._serialized_start=869
-  _globals['_LEARNINGRATE']._serialized_end=1362
-  _globals['_WARMUP']._serialized_start=1364
-  _globals['_WARMUP']._serialized_end=1423
-  _globals['_CONSTANTLEARNINGRATE']._serialized_start=1425
-  _globals['_CONSTANTLEARNINGRATE']._serialized_end=1477
-  _globals['_EXPONENTIALDECAYLEARNINGRATE']._serialized_start=1480
-  _globals['_EXPONENTIALDECAYLEARNINGRATE']._serialized_end=1631
-  _globals['_POLYNOMIALDECAYLEARNINGRATE']._serialized_start=1634
-  _globals['_POLYNOMIALDECAYLEARNINGRATE']._serialized_end=1782
-  _globals['_COSINEDECAYLEARNINGRATE']._serialized_start=1784
-  _globals['_COSINEDECAYLEARNINGRATE']._serialized_end=1899
+  _globals['_OPTIMIZER']._serialized_end=970
+  _globals['_LEARNINGRATEMULTIPLIER']._serialized_start=972
+  _globals['_LEARNINGRATEMULTIPLIER']._serialized_end=1030
+  _globals['_MOMENTUMOPTIMIZER']._serialized_start=1033
+  _globals['_MOMENTUMOPTIMIZER']._serialized_end=1192
+  _globals['_ADAMOPTIMIZER']._serialized_start=1195
+  _globals['_ADAMOPTIMIZER']._serialized_end=1350
+  _globals['_ADAMWOPTIMIZER']._serialized_start=1353
+  _globals['_ADAMWOPTIMIZER']._serialized_end=1537
+  _globals['_RMSPROPOPTIMIZER']._serialized_start=1540
+  _globals['_RMSPROPOPTIMIZER']._serialized_end=1736
+  _globals['_ADAGRADOPTIMIZER']._serialized_start=1739
+  _globals['_ADAGRADOPTIMIZER']._serialized_end=1869
+  _globals['_ADADELTAOPTIMIZER']._serialized_start=1872
+  _globals['_ADADELTAOPTIMIZER']._serialized_end=2006
+  _globals['_ADAMAXOPTIMIZER']._serialized_start=2009
+  _globals['_ADAMAXOPTIMIZER']._serialized_end=2166
+  _globals['_NADAMOPTIMIZER']._serialized_start=2169
+  _globals['_NADAMOPTIMIZER']._serialized_end=2325
+  _globals['_FTRLOPTIMIZER']._serialized_start=2328
+  _globals['_FTRLOPTIMIZER']._serialized_end=2568
+  _globals['_LEARNINGRATE']._serialized_start=2571
+  _globals['_LEARNINGRATE']._serialized_end=3457
+  _globals['_WARMUP']._serialized_start=3459
+  _globals['_WARMUP']._serialized_end=3518
+  _globals['_CONSTANTLEARNINGRATE']._serialized_start=3520
+  _globals['_CONSTANTLEARNINGRATE']._serialized_end=3572
+  _globals['_EXPONENTIALDECAYLEARNINGRATE']._serialized_start=3575
+  _globals['_EXPONENTIALDECAYLEARNINGRATE']._serialized_end=3726
+  _globals['_POLYNOMIALDECAYLEARNINGRATE']._serialized_start=3729
+  _globals['_POLYNOMIALDECAYLEARNINGRATE']._serialized_end=3877
+  _globals['_COSINEDECAYLEARNINGRATE']._serialized_start=3879
+  _globals['_COSINEDECAYLEARNINGRATE']._serialized_end=3994
+  _globals['_PIECEWISECONSTANTLEARNINGRATE']._serialized_start=3996
+  _globals['_PIECEWISECONSTANTLEARNINGRATE']._serialized_end=4068
+  _globals['_CYCLICLEARNINGRATE']._serialized_start=4071
+  _globals['_CYCLICLEARNINGRATE']._serialized_end=4211
+  _globals['_ONECYCLELEARNINGRATE']._serialized_start=4214
+  _globals['_ONECYCLELEARNINGRATE']._serialized_end=4376
+  _globals['_COSINERESTARTSLEARNINGRATE']._serialized_start=4379
+  _globals['_COSINERESTARTSLEARNINGRATE']._serialized_end=4556
 # @@protoc_insertion_point(module_scope)

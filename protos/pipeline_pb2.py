@@ -23,18 +23,19 @@ _sym_db = _symbol_database.Default()
 
 
 from protos import eval_pb2 as protos_dot_eval__pb2
+from protos import export_pb2 as protos_dot_export__pb2
 from protos import input_reader_pb2 as protos_dot_input__reader__pb2
 from protos import model_pb2 as protos_dot_model__pb2
 from protos import train_pb2 as protos_dot_train__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/pipeline.proto\x12!fast_semantic_segmentation.protos\x1a\x11protos/eval.proto\x1a\x19protos/input_reader.proto\x1a\x12protos/model.proto\x1a\x12protos/train.proto\"\xfa\x02\n\x0ePipelineConfig\x12G\n\x05model\x18\x01 \x01(\x0b\x32\x38.fast_semantic_segmentation.protos.FastSegmentationModel\x12\x44\n\x0ctrain_config\x18\x02 \x01(\x0b\x32..fast_semantic_segmentation.protos.TrainConfig\x12J\n\x12train_input_reader\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.InputReader\x12\x42\n\x0b\x65val_config\x18\x04 \x01(\x0b\x32-.fast_semantic_segmentation.protos.EvalConfig\x12I\n\x11\x65val_input_reader\x18\x05 \x01(\x0b\x32..fast_semantic_segmentation.protos.InputReader')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/pipeline.proto\x12!fast_semantic_segmentation.protos\x1a\x11protos/eval.proto\x1a\x13protos/export.proto\x1a\x19protos/input_reader.proto\x1a\x12protos/model.proto\x1a\x12protos/train.proto\"\xc2\x03\n\x0ePipelineConfig\x12G\n\x05model\x18\x01 \x01(\x0b\x32\x38.fast_semantic_segmentation.protos.FastSegmentationModel\x12\x44\n\x0ctrain_config\x18\x02 \x01(\x0b\x32..fast_semantic_segmentation.protos.TrainConfig\x12J\n\x12train_input_reader\x18\x03 \x01(\x0b\x32..fast_semantic_segmentation.protos.InputReader\x12\x42\n\x0b\x65val_config\x18\x04 \x01(\x0b\x32-.fast_semantic_segmentation.protos.EvalConfig\x12I\n\x11\x65val_input_reader\x18\x05 \x01(\x0b\x32..fast_semantic_segmentation.protos.InputReader\x12\x46\n\rexport_config\x18\x14 \x01(\x0b\x32/.fast_semantic_segmentation.protos.ExportConfig')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.pipeline_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PIPELINECONFIG']._serialized_start=147
-  _globals['_PIPELINECONFIG']._serialized_end=525
+  _globals['_PIPELINECONFIG']._serialized_start=168
+  _globals['_PIPELINECONFIG']._serialized_end=618
 # @@protoc_insertion_point(module_scope)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence, Set
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
 from recompute import costs
 from recompute.forward import ForwardGraph
+from recompute.needed import BackwardPass
 from recompute.schedule import can_recompute
 
 EXPENSIVE = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'Conv2DBackpropInput', 'MatMul', 'BatchMatMulV2'})
@@ -28,7 +30,8 @@ class Buffer:
       needed: the backward pass reads it.
       replaceable: it can be computed again.
       expensive: that takes a convolution or a matrix product.
-      differentiable: it has a gradient.
+      first_read, last_read: places at which the backward pass, which goes from the last to the first, reads it first
+        and last; its own and `place` if it does not.
       work: FLOPs, or what takes as long, to compute it again from its inputs.
       sources: mask of the buffers it is computed from.
     """
@@ -39,9 +42,17 @@ class Buffer:
     needed: bool
     replaceable: bool
     expensive: bool
-    differentiable: bool
+    first_read: int
+    last_read: int
     work: float
     sources: int
+
+    def read_at(self, places: Sequence[int]) -> None:
+        """The backward pass reads it, or an alias of it, at these, descending."""
+        if places:
+            self.first_read = max(self.first_read, places[0]) if self.needed else places[0]
+            self.last_read = min(self.last_read, places[-1]) if self.needed else places[-1]
+            self.needed = True
 
     @property
     def density(self) -> float:
@@ -56,25 +67,27 @@ class Activations:
 
     Args:
       forward: a forward pass of static shapes throughout.
-      needed: ids of the tensors that the plain backward pass reads.
-      differentiable: ids of the tensors that have a gradient.
+      backward: the plain backward pass.
+      bfloat16: the graph will be rewritten to compute in bfloat16.
 
     Attributes:
       buffers: those of more than some kilobytes; the others are always kept.
-      waiting_gradients: for each operation, bytes of gradients that are there while the backward pass is at it: of all
-        activations that cross this point, of its inputs, and of the kernels from here to the end.
+      gradient_bytes: for each operation, most bytes of gradients that are there while the backward pass is at it.
+      variable_gradient_bytes: of the gradients of variables that are there at the end of the backward pass.
       total_work: FLOPs of one forward pass, or what takes as long.
     """
 
-    def __init__(self, forward: ForwardGraph, needed: Set[int], differentiable: Set[int]):
+    def __init__(self, forward: ForwardGraph, backward: BackwardPass, *, bfloat16: bool = False):
         self.operations = forward.operations
         self.buffers: list[Buffer] = []
         self._index: dict[int, int] = {}
         self.total_work = 0.0
+        self._bfloat16 = bfloat16
         for place, op in enumerate(forward.operations):
             self._read(place, op)
-            self._fill(place, op, needed, differentiable)
-        self.waiting_gradients = self._count_gradients(differentiable)
+            self._fill(place, op, backward.reads)
+        self.gradient_bytes = backward.gradient_bytes
+        self.variable_gradient_bytes = backward.variable_bytes
 
     @property
     def regularizer_gradient_bytes(self) -> int:
@@ -97,7 +110,11 @@ class Activations:
 
     def crossing_bytes(self) -> list[int]:
         """Bytes of `crossing` for each operation."""
-        return self._running(self.buffers)
+        change = [0] * (len(self.operations) + 1)
+        for b in self.buffers:
+            change[b.place] += b.size
+            change[b.last_use] -= b.size
+        return list(itertools.accumulate(change[:-1]))
 
     def size(self, mask: int) -> int:
         """Bytes of all buffers in the mask."""
@@ -109,7 +126,7 @@ class Activations:
             if index is not None:
                 self.buffers[index].last_use = place
 
-    def _fill(self, place: int, op: tf.Operation, needed: Set[int], differentiable: Set[int]) -> None:
+    def _fill(self, place: int, op: tf.Operation, reads: Mapping[int, Sequence[int]]) -> None:
         if not op.inputs or op.type == 'ReadVariableOp':
             return
         sources = 0
@@ -120,12 +137,12 @@ class Activations:
             index = self._index.get(id(op.inputs[0]))
             if index is not None:
                 self._index[id(op.outputs[0])] = index
-                self.buffers[index].needed |= id(op.outputs[0]) in needed
+                self.buffers[index].read_at(reads.get(id(op.outputs[0]), ()))
             return
         work = costs.work(op)
         self.total_work += work
         for t in op.outputs:
-            size = costs.num_bytes(t)
+            size = costs.stored_bytes(t, bfloat16=self._bfloat16)
             if size <= _SMALL:
                 continue
             self._index[id(t)] = len(self.buffers)
@@ -134,39 +151,16 @@ class Activations:
                     place=place,
                     last_use=place,
                     size=size,
-                    needed=id(t) in needed,
+                    needed=False,
                     replaceable=can_recompute(op),
                     expensive=op.type in EXPENSIVE,
-                    differentiable=id(t) in differentiable,
+                    first_read=place,
+                    last_read=place,
                     work=work,
                     sources=sources,
                 )
             )
-
-    def _running(self, buffers: Sequence[Buffer]) -> list[int]:
-        change = [0] * (len(self.operations) + 1)
-        for b in buffers:
-            change[b.place] += b.size
-            change[b.last_use] -= b.size
-        total, found = 0, []
-        for delta in change[:-1]:
-            total += delta
-            found.append(total)
-        return found
-
-    def _count_gradients(self, differentiable: Set[int]) -> list[int]:
-        found = self._running([b for b in self.buffers if b.differentiable])
-        for b in self.buffers:
-            if b.differentiable:
-                found[b.last_use] += b.size
-        kernels = 0
-        for place in reversed(range(len(self.operations))):
-            read = [
-                t for t in self.operations[place].inputs if t.op.type == 'ReadVariableOp' and id(t) in differentiable
-            ]
-            kernels += sum(costs.num_bytes(t) for t in read)
-            found[place] += kernels
-        return found
+            self.buffers[-1].read_at(reads.get(id(t), ()))
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -9,8 +9,7 @@ deterministic, and a variable's gradient cannot get lost.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 import tensorflow as tf
@@ -23,7 +22,11 @@ Gradient = tf.Tensor | None
 
 
 def gradients(
-    forward: ForwardGraph, variables: Sequence[tf.Variable], schedule: Schedule | None = None
+    forward: ForwardGraph,
+    variables: Sequence[tf.Variable],
+    schedule: Schedule | None = None,
+    *,
+    on_place: Callable[[int], object] | None = None,
 ) -> list[Gradient]:
     """d objective / d variable for each variable, None where the objective does not depend on it.
 
@@ -31,21 +34,24 @@ def gradients(
       forward: the operations the objective was made of.
       variables: inside `strategy.run`, the replica's own copies are meant.
       schedule: what to keep and when to compute the rest again; None keeps everything.
+      on_place: told the number of each operation of `forward` once its gradient is made.
 
     Raises LookupError for an operation that has no registered gradient.
     """
-    return _Walk(forward, schedule).run(variables)
+    return _Walk(forward, schedule, on_place or (lambda place: None)).run(variables)
 
 
 class _Walk:
     """State of one reverse walk: the gradients still to be passed on, and what was computed again."""
 
-    def __init__(self, forward: ForwardGraph, schedule: Schedule | None):
+    def __init__(self, forward: ForwardGraph, schedule: Schedule | None, on_place: Callable[[int], object]):
         self._forward = forward
         self._schedule = schedule
+        self._on_place = on_place
         self._rerun = _Rerun(schedule) if schedule else None
-        self._open: dict[int, list[tuple[int, tf.Tensor]]] = {}
+        self._open: dict[int, tf.Tensor] = {}
         self._made: list[tf.Tensor] = []
+        self._last_sum: list[tf.Tensor] = []
 
     def run(self, variables: Sequence[tf.Variable]) -> list[Gradient]:
         graph, objective = self._forward.graph, self._forward.objective
@@ -54,26 +60,27 @@ class _Walk:
         operations = self._forward.operations
         segment = None
         with tf.name_scope('backward'):
-            self._add(objective, self._seed(objective), 0)
+            self._add(objective, self._seed(objective))
             for index in reversed(range(len(operations))):
                 if not any(id(t) in self._open for t in operations[index].outputs) or not operations[index].inputs:
                     continue
                 if self._schedule and self._schedule.segment_of[index] != segment:
                     segment = self._schedule.segment_of[index]
                     self._finish_segment()
-                self._differentiate(operations[index], active, self._forward.created[index])
-            return [self._take(handle) for handle in handles]
+                self._differentiate(operations[index], active)
+                self._on_place(index)
+            return [self._open.pop(id(handle), None) for handle in handles]
 
     def _seed(self, objective: tf.Tensor) -> tf.Tensor:
         """d objective / d objective. A constant, so it is told to wait, and with it what the last segment reruns."""
         with tf.control_dependencies([objective] if self._rerun else []):
             return tf.ones_like(objective)
 
-    def _differentiate(self, op: tf.Operation, active: set[int], created: int) -> None:
-        incoming = [self._take(t) for t in op.outputs]
+    def _differentiate(self, op: tf.Operation, active: set[int]) -> None:
+        incoming = [self._open.pop(id(t), None) for t in op.outputs]
         if not any(id(t) in active for t in op.inputs):
             return
-        function = tf_gradients.gradient_function(op)
+        function = _GRADIENTS.get(op.type) or tf_gradients.gradient_function(op)
         if function is None:
             return
         seen: Any = op if self._rerun is None else _StandIn(op, self._rerun)
@@ -85,26 +92,26 @@ class _Walk:
             outgoing = outgoing if isinstance(outgoing, (list, tuple)) else [outgoing]
             for tensor, gradient in zip(op.inputs, outgoing, strict=True):
                 if gradient is not None and id(tensor) in active:
-                    self._add(tensor, tf.convert_to_tensor(gradient), created)
+                    self._add(tensor, tf.convert_to_tensor(gradient))
 
-    def _add(self, tensor: tf.Tensor, gradient: tf.Tensor, consumer: int) -> None:
-        self._open.setdefault(id(tensor), []).append((consumer, gradient))
+    def _add(self, tensor: tf.Tensor, gradient: tf.Tensor) -> None:
+        """Sums as gradients come, two at a time: no schedule changes this order, and AddN's depends on free memory.
+
+        In a planned step what follows waits for the sum, or all branches would have their parts at the same time.
+        """
+        known = self._open.get(id(tensor))
+        if known is not None:
+            gradient = tf.add(known, gradient)
+            self._last_sum = [gradient] if self._rerun else []
+        self._open[id(tensor)] = gradient
         self._made.append(gradient)
-
-    def _take(self, tensor: tf.Tensor) -> Gradient:
-        """The sum, in an order that no schedule changes, two at a time: AddN's depends on which memory is free."""
-        parts = self._open.pop(id(tensor), None)
-        if parts is None:
-            return None
-        ordered = [gradient for _, gradient in sorted(parts, key=lambda part: part[0])]
-        return functools.reduce(tf.add, ordered)
 
     def _waiting(self, incoming: Sequence[Gradient]) -> list[Any]:
         """A gradient that was made in a later segment may lie ready long before this one's turn."""
         if self._rerun is None or self._rerun.trigger is None:
-            return []
+            return self._last_sum
         made = {id(g) for g in self._made}
-        return [] if any(id(g) in made for g in incoming) else [self._rerun.trigger]
+        return self._last_sum + ([] if any(id(g) in made for g in incoming) else [self._rerun.trigger])
 
     def _finish_segment(self) -> None:
         """What the earlier segment computes again waits for every gradient of the one just passed, kernels' included.
@@ -207,6 +214,21 @@ class _Tensors(Sequence[tf.Tensor]):
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         return (self._rerun.tensor(t) for t in self._originals)
+
+
+def _bias_gradient(op: Any, gradient: tf.Tensor) -> list[tf.Tensor]:
+    """As registered, but of a matrix [pixels, C].
+
+    Where BiasAddGrad reads the very tensor that a kernel's gradient reads, oneDNN may compute both in one operation,
+    which rounds differently; whether it does depends on the rest of the graph.
+    """
+    pixels = gradient
+    if op.get_attr('data_format') == b'NHWC':
+        pixels = tf.reshape(gradient, [-1, gradient.shape[-1]])
+    return [gradient, tf.raw_ops.BiasAddGrad(out_backprop=pixels, data_format=op.get_attr('data_format'))]
+
+
+_GRADIENTS = {'BiasAdd': _bias_gradient}
 
 
 def _zeros(tensor: tf.Tensor) -> Gradient:

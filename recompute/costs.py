@@ -18,6 +18,20 @@ ALIASES = frozenset(
 )
 
 
+# What oneDNN's bfloat16 rewrite computes and hands on in bfloat16, of the operations that networks here are made of.
+_BFLOAT16 = frozenset(
+    {'Add', 'AddV2', 'AvgPool', 'BiasAdd', 'ConcatV2', 'Conv2D', 'Conv2DBackpropInput', 'DepthwiseConv2dNative'}
+    | {'DepthwiseConv2dNativeBackpropInput', 'FusedBatchNormV3', 'MatMul', 'MaxPool', 'Mul', 'Pad', 'Relu', 'Relu6'}
+    | {'AvgPoolGrad', 'FusedBatchNormGradV3', 'MaxPoolGrad', 'Relu6Grad', 'ReluGrad', 'Slice', 'StridedSlice', 'Sub'}
+)
+
+
+def stored_bytes(tensor: tf.Tensor, *, bfloat16: bool) -> int:
+    """`num_bytes`, or what is left of them when the graph is rewritten to compute in bfloat16."""
+    halved = bfloat16 and tensor.dtype == tf.float32 and tensor.op.type in _BFLOAT16
+    return num_bytes(tensor) // 2 if halved else num_bytes(tensor)
+
+
 def num_bytes(tensor: tf.Tensor) -> int:
     """Bytes of a tensor of static shape; 0 for resources, strings and the like.
 

@@ -17,7 +17,6 @@ class ForwardGraph:
       objective: the scalar to differentiate.
       graph: the graph being traced.
       operations: all ancestors of the objective by data, the objective's own last.
-      created: rank of each by creation, which no reordering changes.
     """
 
     def __init__(self, objective: tf.Tensor):
@@ -28,7 +27,6 @@ class ForwardGraph:
         keys = _order_keys(as_created)
         order = sorted(range(len(as_created)), key=lambda created: (keys[created], created))
         self.operations = [as_created[created] for created in order]
-        self.created = order
 
     def depending_on(self, sources: Iterable[tf.Tensor]) -> set[int]:
         """Ids of `sources` and of every floating-point tensor computed from them."""

@@ -16,11 +16,10 @@ from core.errors import UsageError
 from recompute import planner
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
-from recompute.needed import tensors_needed
+from recompute.needed import trace_backward
 from recompute.planner import Choice, Solution
 from recompute.schedule import Schedule
 from recompute.segments import KEEP_ALL, KEEP_NONE, SegmentOptions
-from third_party import gradients as tf_gradients
 
 # No budget: so much of a forward pass may be done again.
 _AUTO_WORK = 1 / 3
@@ -29,6 +28,8 @@ _AUTO_WORK = 1 / 3
 RUNTIME_BYTES = 250_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
+# More positions than any network of the project has; beyond, a first plan on fewer bounds the search.
+_MANY_POSITIONS = 120
 
 _Rounding = Callable[[float], int]
 
@@ -123,22 +124,29 @@ class Plan:
 class Planner:
     """Plans each forward pass it is shown; passes of the same operations (replicas, retraces) get the same plan.
 
+    Args:
+      bfloat16: the step will be rewritten to compute in bfloat16, which halves what most activations take.
+
     Attributes:
       plan: of the last pass shown; None before.
     """
 
-    def __init__(self, request: Request):
+    def __init__(self, request: Request, *, bfloat16: bool = False):
         self.request = request
+        self._bfloat16 = bfloat16
         self.plan: Plan | None = None
         self._known: dict[tuple[str, ...], tuple[Sequence[Choice], Plan]] = {}
 
-    def __call__(self, forward: ForwardGraph, variables: Sequence[tf.Variable]) -> Schedule | None:
+    def __call__(
+        self, forward: ForwardGraph, variables: Sequence[tf.Variable], *, gradients_wait: bool = True
+    ) -> Schedule | None:
         """The schedule for `backward.gradients`; None where nothing is to be recomputed.
 
-        Raises UsageError for a budget that cannot be met or a node that does not exist.
+        `gradients_wait` says that the gradients of variables are held to the end of the step. Raises UsageError for a
+        budget that cannot be met or a node that does not exist.
         """
-        handles = [tf_gradients.captured_handle(forward.graph, variable) for variable in variables]
-        activations = Activations(forward, tensors_needed(forward, variables), forward.depending_on(handles))
+        backward = trace_backward(forward, variables, gradients_wait=gradients_wait, bfloat16=self._bfloat16)
+        activations = Activations(forward, backward, bfloat16=self._bfloat16)
         options = SegmentOptions(activations)
         key = forward.fingerprint()
         if key not in self._known:
@@ -156,36 +164,45 @@ def _choose(request: Request, forward: ForwardGraph, activations: Activations, o
             choices=[Choice(first=0, last=options.length, option=options.option(0, options.length, KEEP_ALL))]
         )
     if request.share is not None:
-        segments = options.all(with_gradients=False)
         plain = max(1, activations.plain_bytes)
         return _within(
-            segments,
             options,
             math.ceil(request.share * plain),
             lambda count, rounded: f'{rounded(1000 * count / plain) / 10:g}% of the activations',
+            with_gradients=False,
         )
-    segments = options.all(keep_expensive=request.mode is Mode.SPEED)
     if request.budget is not None:
-        return _within(segments, options, request.budget - RUNTIME_BYTES, _megabytes, RUNTIME_BYTES)
+        return _within(options, request.budget - RUNTIME_BYTES, _megabytes, RUNTIME_BYTES)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
-    return planner.least_peak(segments, options.length, most_cost=most)
+    return _least_peak(options, most_cost=most, keep_expensive=request.mode is Mode.SPEED)
+
+
+def _least_peak(options: SegmentOptions, *, most_cost: float = float('inf'), **how: bool) -> Solution:
+    """The plan of least peak; for a long chain, what a plan on fewer positions needs bounds the segments looked at."""
+    bound, every = float('inf'), -(-options.length // _MANY_POSITIONS)
+    if every > 1:
+        coarse = planner.least_peak(options.all(every=every, **how), options.length, most_cost=most_cost)
+        bound = coarse.peak
+    return planner.least_peak(options.all(at_most=bound, **how), options.length, most_cost=most_cost)
 
 
 def _within(
-    segments: planner.Segments,
     options: SegmentOptions,
     budget: int,
     said: Callable[[float, _Rounding], str],
     besides: int = 0,
+    *,
+    with_gradients: bool = True,
 ) -> Solution:
     """Least work within `budget`; messages add what a step takes `besides` and write bytes as `said` does."""
     # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
-    whole = min(segments[0, options.length], key=lambda option: option.cost)
+    whole = options.option(0, options.length, KEEP_ALL, with_gradients=with_gradients)
     plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
-    if not plain.cost and plain.peak <= budget:
+    if plain.peak <= budget:
         return plain
+    segments = options.all(with_gradients=with_gradients, at_most=budget)
     solution = planner.least_cost(segments, options.length, budget) if budget > 0 else None
-    solution = solution or planner.least_peak(segments, options.length)
+    solution = solution or _least_peak(options, with_gradients=with_gradients)
     if solution.peak > budget:
         raise UsageError(
             f'memory_budget: {said(budget + besides, math.floor)} is less than a step of this model needs at this crop '
@@ -239,7 +256,7 @@ def _describe(
     plain_peak = plain.kept + plain.needed + activations.regularizer_gradient_bytes
     again = sum(choice.option.cost for choice in choices)
     peak = _exact_peak(choices, options) if again else plain_peak
-    kernels = activations.waiting_gradients[0] if activations.waiting_gradients else 0
+    kernels = activations.variable_gradient_bytes
     batch_size = _batch_size(activations)
     return Plan(
         mode='nodes' if request.nodes else 'budget' if request.budget or request.share else request.mode.value,

@@ -12,15 +12,19 @@ import bisect
 import itertools
 from collections.abc import Sequence
 
-from recompute.activations import EXPENSIVE, Activations, Buffer, bits
+import numpy as np
+
+from recompute.activations import EXPENSIVE, Activations, bits
 from recompute.planner import Choice, Option, Segments
 from recompute.schedule import Schedule
 
-# oneDNN computes a kernel's gradient and the following bias's in one operation: a cut between them would close a cycle.
+# oneDNN computes a convolution and the following bias in one operation, which rounds differently: no cut between them.
 _BIAS = 'BiasAdd'
 # Cheap activations in a row that may be computed again from the same start.
 _LATE_DEPTH = 2
 _NUM_THRESHOLDS = 5
+# A segment that needs so many times the memory allowed will not need less by becoming longer.
+_FAR_BEYOND = 1.25
 KEEP_ALL, KEEP_NONE = 0.0, float('inf')
 
 
@@ -40,6 +44,17 @@ class SegmentOptions:
         self._activations = activations
         self._buffers = activations.buffers
         self._places = [b.place for b in self._buffers]
+        self._sources = [tuple(bits(b.sources)) for b in self._buffers]
+        self._sizes, self._last_uses, self._last_reads = (
+            np.array([getattr(b, name) for b in self._buffers], np.int64) for name in ('size', 'last_use', 'last_read')
+        )
+        self._needed, self._replaceable, self._expensive = (
+            np.array([getattr(b, name) for b in self._buffers], bool) for name in ('needed', 'replaceable', 'expensive')
+        )
+        self._work, self._densities = (
+            np.array([getattr(b, name) for b in self._buffers], float) for name in ('work', 'density')
+        )
+        self._gradients = np.array(activations.gradient_bytes, np.int64)
         self._joined = _places_before_biases(activations)
         self.cuts = self._choose_cuts()
         found = sorted({b.density for b in self._buffers if b.needed and b.replaceable and b.expensive})
@@ -52,20 +67,32 @@ class SegmentOptions:
         """Number of the last position."""
         return len(self.cuts) - 1
 
-    def all(self, *, keep_expensive: bool = False, with_gradients: bool = True) -> Segments:
+    def all(
+        self,
+        *,
+        keep_expensive: bool = False,
+        with_gradients: bool = True,
+        at_most: float = float('inf'),
+        every: int = 1,
+    ) -> Segments:
         """The options of every pair of positions.
 
         Args:
           keep_expensive: no convolution or matrix product runs twice.
           with_gradients: bytes include the gradients that are there at the same time.
+          at_most: leave out options that alone take more bytes, and segments that grow far beyond them.
+          every: use only so many of the positions.
         """
         found: dict[tuple[int, int], Sequence[Option]] = {}
-        for first in range(self.length):
-            for last in range(first + 1, self.length + 1):
+        positions = [*range(0, self.length, every), self.length]
+        for number, first in enumerate(positions):
+            for last in positions[number + 1 :]:
                 options = self._options(first, last, keep_expensive, with_gradients)
-                if not options:
+                fitting = [option for option in options if option.kept + option.needed <= at_most]
+                if fitting:
+                    found[first, last] = fitting
+                elif not options or min(o.kept + o.needed for o in options) > _FAR_BEYOND * at_most:
                     break
-                found[first, last] = options
         return found
 
     def option(
@@ -88,7 +115,7 @@ class SegmentOptions:
             first, last = self.cuts[choice.first], self.cuts[choice.last]
             indices = self._range(first, last)
             kept = self._kept(indices, last, choice.option.threshold)
-            local, passing = self._late(indices, kept) if choice.option.late else (0, 0)
+            local, passing, _ = self._late(indices, kept) if choice.option.late else (0, 0, 0.0)
             for place in range(first + 1, last + 1):
                 segment_of[place] = number
                 for t in operations[place].outputs:
@@ -118,13 +145,12 @@ class SegmentOptions:
         return range(bisect.bisect_right(self._places, first), bisect.bisect_right(self._places, last))
 
     def _kept(self, indices: range, last: int, threshold: float) -> int:
-        mask = 0
-        for index in indices:
-            b = self._buffers[index]
-            worth = b.density >= threshold and (b.expensive or (threshold == KEEP_ALL and b.needed))
-            if b.last_use > last or worth or not b.replaceable:
-                mask |= 1 << index
-        return mask
+        inside = slice(indices.start, indices.stop)
+        if threshold == KEEP_ALL:
+            worth = self._needed[inside]
+        else:
+            worth = self._expensive[inside] & (self._densities[inside] >= threshold)
+        return _mask(worth | (self._last_uses[inside] > last) | ~self._replaceable[inside], indices)
 
     def _options(self, first: int, last: int, keep_expensive: bool, with_gradients: bool) -> list[Option]:
         found: list[Option] = []
@@ -139,19 +165,18 @@ class SegmentOptions:
     def _option(self, first: int, last: int, threshold: float, late: bool, with_gradients: bool) -> tuple[Option, bool]:
         """The option between two operations, and whether it runs anything expensive twice."""
         indices = self._range(first, last)
+        inside = slice(indices.start, indices.stop)
         kept = self._kept(indices, last, threshold)
-        local, _ = self._late(indices, kept) if late else (0, 0)
-        held = sum(1 << i for i in indices if self._buffers[i].needed and not (kept | local) >> i & 1)
+        local, _, late_work = self._late(indices, kept) if late else (0, 0, 0.0)
+        held = _mask(self._needed[inside], indices) & ~(kept | local)
         again, passing = self._rerun(indices, kept, held)
-        cost, expensive = 0.0, False
-        for index in bits(again):
-            cost += self._buffers[index].work
-            expensive |= self._buffers[index].expensive
-        cost += sum(self._late_work(index, kept | held, indices) for index in bits(local))
-        kept_bytes = self._activations.size(kept)
+        repeated = _flags(again, indices)
+        cost = float(self._work[inside] @ repeated) + late_work
+        kept_bytes, held_bytes = (int(self._sizes[inside] @ _flags(mask, indices)) for mask in (kept, held))
         peak = self._peak(first, last, indices, kept | held, local, with_gradients)
-        needed = max(peak, kept_bytes + self._activations.size(held) + passing) - kept_bytes
-        return Option(kept=kept_bytes, needed=needed, cost=cost, threshold=threshold, late=late), expensive
+        needed = max(peak, kept_bytes + held_bytes + passing) - kept_bytes
+        option = Option(kept=kept_bytes, needed=needed, cost=cost, threshold=threshold, late=late)
+        return option, bool((self._expensive[inside] & repeated).any())
 
     def _rerun(self, indices: range, kept: int, held: int) -> tuple[int, int]:
         """Mask of what has to be computed to have `held`, and the largest of it that is not itself held, in bytes."""
@@ -169,48 +194,54 @@ class SegmentOptions:
     def _peak(self, first: int, last: int, indices: range, there: int, local: int, with_gradients: bool) -> int:
         """Most bytes of the segment's activations, and of gradients, while its backward pass runs.
 
-        An activation is freed when the backward pass has gone through the operation that fills it.
+        An activation that is `there` is freed when the last gradient has read it; one computed late exists from the
+        first gradient that reads it to the last, and at the first, with it, what it is computed from.
         """
-        buffers, gradients = self._buffers, self._activations.waiting_gradients
-        total, peak = 0, 0
-        for index in indices:
-            b = buffers[index]
-            if there >> index & 1:
-                total += b.size
-            touched = (b.sources | 1 << index) & local
-            now = total + (self._activations.size(touched) if touched else 0)
-            peak = max(peak, now + (gradients[b.place] if with_gradients else 0))
+        length, inside = last - first, slice(indices.start, indices.stop)
+        sizes, here = self._sizes[inside], _flags(there, indices)
+        freed = np.clip(self._last_reads[inside][here] - first - 1, 0, length)
+        change = np.bincount(freed, sizes[here], length + 1)
+        beside = np.zeros(length)
+        for index in bits(local):
+            b = self._buffers[index]
+            made = min(b.first_read, last) - first - 1
+            change[b.last_read - first - 1] += b.size
+            change[made + 1] -= b.size
+            if b.sources & ~there:
+                beside[made] = max(beside[made], b.size)
+        total = np.cumsum(change[:-1]) + beside
         if with_gradients:
-            after = indices.stop and buffers[indices.stop - 1].place
-            peak = max([peak, *(total + gradients[place] for place in range(max(first, after) + 1, last + 1))])
-        return peak
+            total += self._gradients[first + 1 : last + 1]
+        return int(total.max())
 
-    def _late(self, indices: range, kept: int) -> tuple[int, int]:
-        """Masks of the buffers that may be computed late, and of what only they pass through.
+    def _late(self, indices: range, kept: int) -> tuple[int, int, float]:
+        """Masks of the buffers that may be computed late and of what only they pass through, and the work of all.
 
         Late ones take cheap operations alone, from what is kept or held, at most _LATE_DEPTH of them in a row: a
         long chain of additions shall not be walked from its start for each.
         """
         depth: dict[int, int] = {}
+        work: dict[int, float] = {}
         local = passing = 0
         for index in indices:
             b = self._buffers[index]
             if kept >> index & 1 or b.expensive or not b.replaceable:
                 continue
-            level = self._level(b, indices, kept, depth)
+            level = self._level(index, indices, kept, depth)
             if level is None or level + b.needed > _LATE_DEPTH:
                 continue
             depth[index] = level + b.needed
+            work[index] = b.work + sum(work.get(source, 0.0) for source in self._sources[index])
             if b.needed:
                 local |= 1 << index
             else:
                 passing |= 1 << index
-        return local, passing
+        return local, passing, sum(work[index] for index in bits(local))
 
-    def _level(self, b: Buffer, indices: range, kept: int, depth: dict[int, int]) -> int | None:
-        """How many late buffers in a row lead to `b`; None if something it needs will be neither kept nor held."""
+    def _level(self, index: int, indices: range, kept: int, depth: dict[int, int]) -> int | None:
+        """How many late buffers in a row lead to it; None if something it needs will be neither kept nor held."""
         level = 0
-        for source in bits(b.sources):
+        for source in self._sources[index]:
             if source < indices.start or kept >> source & 1:
                 continue
             if source in depth:
@@ -219,16 +250,17 @@ class SegmentOptions:
                 return None
         return level
 
-    def _late_work(self, index: int, there: int, indices: range) -> float:
-        total, waiting, seen = 0.0, [index], 1 << index
-        while waiting:
-            b = self._buffers[waiting.pop()]
-            total += b.work
-            for source in bits(b.sources & ~there & ~seen):
-                if source >= indices.start:
-                    seen |= 1 << source
-                    waiting.append(source)
-        return total
+
+def _flags(mask: int, indices: range) -> np.ndarray:
+    """bool [len(indices)]: which of the indices are in the mask."""
+    count = len(indices)
+    packed = (mask >> indices.start & (1 << count) - 1).to_bytes(-(-count // 8), 'little')
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=count, bitorder='little').view(bool)
+
+
+def _mask(flags: np.ndarray, indices: range) -> int:
+    """The mask of those of the indices whose flag is set."""
+    return int.from_bytes(np.packbits(flags, bitorder='little').tobytes(), 'little') << indices.start
 
 
 def _places_before_biases(activations: Activations) -> dict[int, int]:

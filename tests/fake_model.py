@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +14,7 @@ class FakeModel:
     """Logits [B, H, W, C] of a seeded convolution over mean-subtracted pixels; one more variable is never read."""
 
     input_channels = 3
+    feature_extractor = types.SimpleNamespace(channel_means=MEAN, channel_scale=1.0, output_stride=8)
 
     def __init__(self, num_classes: int = 3, seed: int = 0):
         self.num_classes = num_classes

@@ -69,7 +69,13 @@ class _NativeDilation:
 
     Equal but for the order of sums, without two more copies of the features, and faster (several times at rate 16,
     whose tiles are mostly padding). TensorFlow's own CPU kernels have no gradient for it; oneDNN's and cuDNN's have.
+
+    Inputs whose channels do not fill oneDNN's blocks of 16 stay with the old way: there its bfloat16 gradient of the
+    kernel is wrong without a word (NaN, infinite or arbitrary numbers in the last block, and writes beyond its memory;
+    seen with TensorFlow 2.21 at 20, 24, 40, 56 and 88 channels, never at multiples of 16).
     """
+
+    _BLOCK = 16
 
     def __init__(self, wrapped: Any):
         self._wrapped = wrapped
@@ -80,12 +86,18 @@ class _NativeDilation:
     def convolution_v2(self, inputs: tf.Tensor, filters: tf.Tensor, **settings: Any) -> tf.Tensor:
         """`tf.nn.convolution`, except that two dilation rates above 1 do not split the work."""
         dilated = any(rate > 1 for rate in settings.get('dilations') or ())
-        if not dilated or len(filters.shape) != 4 or settings.get('data_format') not in (None, 'NHWC'):
+        plane = len(filters.shape) == 4 and settings.get('data_format') in (None, 'NHWC')
+        if not dilated or not plane or inputs.shape[-1] % self._BLOCK:
             return self._wrapped.convolution_v2(inputs, filters, **settings)
         return tf.nn.conv2d(inputs, filters, **settings)
 
 
-if _pywrap_util_port.IsMklEnabled() or tf.config.list_physical_devices('GPU'):
+def has_native_dilation() -> bool:
+    """Whether dilated convolutions have gradients as one operation on this machine."""
+    return bool(_pywrap_util_port.IsMklEnabled() or tf.config.list_physical_devices('GPU'))
+
+
+if has_native_dilation():
     _layers.nn_ops = _NativeDilation(_layers.nn_ops)
 
 
@@ -162,6 +174,7 @@ __all__ = [
     'conv2d',
     'conv2d_transpose',
     'dropout',
+    'has_native_dilation',
     'max_pool2d',
     'separable_conv2d',
     'variance_scaling_initializer',

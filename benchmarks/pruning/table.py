@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.pruning import recipe
 from core.errors import UserError
 
-_BEGIN, _END = '<!-- benchmarks.compression: begin -->', '<!-- benchmarks.compression: end -->'
+BEGIN, END = '<!-- benchmarks.compression: begin -->', '<!-- benchmarks.compression: end -->'
 CUT_OF = {recipe.DISTILLED: 'l1', recipe.PLAIN: 'l1', recipe.RANDOM: 'random', recipe.NON_UNIFORM: 'latency'}
 _RECALIBRATED = (recipe.DISTILLED, recipe.RANDOM, recipe.NON_UNIFORM)
 _TITLES = {
@@ -105,11 +105,11 @@ def _percent(share: float | None) -> str:
 
 def write(path: Path, text: str) -> None:
     """Replaces what lies between the two marks of the page, beside and renamed; UserError if it has no marks."""
-    page = path.read_text(encoding='utf-8') if path.exists() else f'{_BEGIN}\n{_END}\n'
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    page = path.read_text(encoding='utf-8') if path.exists() else f'{BEGIN}\n{END}\n'
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f'{path}: has no lines {_BEGIN} and {_END} to write the table between')
+        raise UserError(f'{path}: has no lines {BEGIN} and {END} to write the table between')
     beside = path.with_name(f'{path.name}.tmp')
     beside.write_text(f'{before}{begin}\n{text}\n{end}{after}', encoding='utf-8')
     beside.replace(path)

@@ -34,7 +34,7 @@ def finish(run: runs.Run, mean_iou: float) -> None:
         **{'mean_iou': mean_iou, 'pixel_accuracy': 0.8, 'class_iou': {'sky': mean_iou, 'pole': None}},
         **{'minutes': 2.0 * run.seed, 'cpus': 1},
     }
-    run.result_path.write_text(json.dumps(result), encoding='utf-8')
+    run.piece.result_path.write_text(json.dumps(result), encoding='utf-8')
 
 
 def test_runs_go_seed_by_seed_and_differ_in_extractor_and_seed_alone(tmp_path):

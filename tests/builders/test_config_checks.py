@@ -129,12 +129,15 @@ CASES: dict[str, tuple[list[str], str]] = {
     'no architecture': (['model={}'], 'model: not set; choose pspnet, icnet or fcn'),
     'no optimizer': (
         ['train_config.optimizer={}'],
-        'train_config.optimizer: not set; choose momentum_optimizer, adam_optimizer or adamw_optimizer',
+        'train_config.optimizer: not set; choose momentum_optimizer, adam_optimizer, adamw_optimizer, '
+        'rmsprop_optimizer, adagrad_optimizer, adadelta_optimizer, adamax_optimizer, nadam_optimizer or ftrl_optimizer',
     ),
     'no learning rate': (
         ['train_config.optimizer.adam_optimizer={}'],
         'train_config.optimizer.adam_optimizer.learning_rate: not set; choose constant_learning_rate, '
-        'exponential_decay_learning_rate, polynomial_decay_learning_rate or cosine_decay_learning_rate',
+        'exponential_decay_learning_rate, polynomial_decay_learning_rate, cosine_decay_learning_rate, '
+        'piecewise_constant_learning_rate, cyclic_learning_rate, one_cycle_learning_rate or '
+        'cosine_restarts_learning_rate',
     ),
     'learning rate 0': (
         [f'{RATE}.constant_learning_rate.learning_rate=0'],
@@ -202,6 +205,45 @@ CASES: dict[str, tuple[list[str], str]] = {
         [f'{LOSS}.classification_loss.softmax.class_weight=[0, 0, 0]'],
         f'{LOSS}.classification_loss.softmax.class_weight: every weight is 0, so nothing would be learned; '
         'one at least must be above 0',
+    ),
+    'class weights of a sum': (
+        [
+            f'{LOSS}.classification_loss.weighted_sum={{term {{loss {{dice {{}}}}}} '
+            'term {loss {focal {cross_entropy {class_weight: [1, 2]}}}}}'
+        ],
+        f'{LOSS}.classification_loss.weighted_sum.term[1].loss.focal.cross_entropy.class_weight: got 2 weights for 3 '
+        'classes; write one per class or none',
+    ),
+    'class weights given and counted': (
+        [f'{LOSS}.classification_loss.softmax={{class_weight: [1, 2, 3] class_weighting: ENET}}'],
+        f'{LOSS}.classification_loss.softmax.class_weight: set together with class_weighting, which counts them; '
+        'keep one',
+    ),
+    'sum of nothing': (
+        [f'{LOSS}.classification_loss.weighted_sum={{}}'],
+        f'{LOSS}.classification_loss.weighted_sum.term: not set; write term {{ ... }}',
+    ),
+    'sum without a loss': (
+        [f'{LOSS}.classification_loss.weighted_sum={{term {{weight: 2}}}}'],
+        f'{LOSS}.classification_loss.weighted_sum.term[0].loss: not set; choose softmax, bootstrapped, ohem, focal, '
+        'dice, lovasz or weighted_sum',
+    ),
+    'weights of a sum 0': (
+        [f'{LOSS}.classification_loss.weighted_sum={{term {{weight: 0 loss {{dice {{}}}}}}}}'],
+        f'{LOSS}.classification_loss.weighted_sum.term: every weight is 0, so nothing would be learned; one at least '
+        'must be above 0',
+    ),
+    'share 0': (
+        [f'{LOSS}.classification_loss.bootstrapped={{share: 0}}'],
+        f'{LOSS}.classification_loss.bootstrapped.share: got 0, choose above 0, up to 1',
+    ),
+    'threshold 1': (
+        [f'{LOSS}.classification_loss.ohem={{threshold: 1}}'],
+        f'{LOSS}.classification_loss.ohem.threshold: got 1, choose from 0 to below 1',
+    ),
+    'gamma': (
+        [f'{LOSS}.classification_loss.focal={{gamma: -1}}'],
+        f'{LOSS}.classification_loss.focal.gamma: got -1, choose 0 or more',
     ),
     'label smoothing': (
         [f'{LOSS}.classification_loss.softmax.label_smoothing=1'],
@@ -288,6 +330,48 @@ CASES: dict[str, tuple[list[str], str]] = {
         ['train_config.gradient_checkpointing.memory_budget=120%'],
         "train_config.gradient_checkpointing.memory_budget: got '120%', choose bytes such as 6GB or 800MiB, or a share "
         'of the activations that plain training keeps, such as 25%',
+    ),
+    'parts of a batch': (
+        ['train_config.batch_size=6', 'train_config.gradient_accumulation_steps=4'],
+        'train_config.gradient_accumulation_steps: got 4, which does not divide train_config.batch_size 6',
+    ),
+    'moving average 1': (
+        ['train_config.moving_average_decay=1'],
+        'train_config.moving_average_decay: got 1, choose from 0 to below 1',
+    ),
+    'averages that are not kept': (
+        ['train_config.eval_interval=10', 'eval_config.use_moving_averages=true'],
+        'eval_config.use_moving_averages: the training keeps none; set train_config.moving_average_decay, for example '
+        '0.999, or train_config.eval_interval: 0',
+    ),
+    'clipped twice': (
+        ['train_config.optimizer.gradient_clipping_norm=1', 'train_config.optimizer.gradient_clipping_value=1'],
+        'train_config.optimizer.gradient_clipping_value: set together with gradient_clipping_norm; keep one',
+    ),
+    'multiplier without a scope': (
+        ['train_config.optimizer.learning_rate_multiplier=[{factor: 2}]'],
+        'train_config.optimizer.learning_rate_multiplier[0].scope: not set; must be written',
+    ),
+    'two multipliers of a scope': (
+        ['train_config.optimizer.learning_rate_multiplier=[{scope: "a"}, {scope: "a" factor: 2}]'],
+        "train_config.optimizer.learning_rate_multiplier[1].scope: got 'a' a second time; keep one",
+    ),
+    'boundaries': (
+        [f'{RATE}.piecewise_constant_learning_rate={{boundary: [9, 5] learning_rate: [1, 2, 3]}}'],
+        f'{RATE}.piecewise_constant_learning_rate.boundary: got [9, 5], choose ascending steps',
+    ),
+    'rates of boundaries': (
+        [f'{RATE}.piecewise_constant_learning_rate={{boundary: [5, 9] learning_rate: [1, 2]}}'],
+        f'{RATE}.piecewise_constant_learning_rate.learning_rate: got 2 for 2 boundaries; write one more than '
+        'boundaries',
+    ),
+    'cycle upside down': (
+        [f'{RATE}.cyclic_learning_rate={{base_learning_rate: 2 max_learning_rate: 1 half_cycle_steps: 5}}'],
+        f'{RATE}.cyclic_learning_rate: base_learning_rate is above max_learning_rate (2 > 1)',
+    ),
+    'cycle that only rises': (
+        [f'{RATE}.one_cycle_learning_rate={{total_steps: 5 rising_share: 1}}'],
+        f'{RATE}.one_cycle_learning_rate.rising_share: got 1, choose between 0 and 1',
     ),
     'clipping': (
         ['train_config.optimizer.gradient_clipping_norm=-1'],

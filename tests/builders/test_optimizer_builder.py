@@ -7,8 +7,9 @@ import pytest
 from google.protobuf import text_format
 
 from builders import optimizer_builder
-from core import optimizers
+from core import adaptive_optimizers, optimizers
 from core.errors import ConfigError
+from core.weight_averages import WithMovingAverage
 from protos import optimizer_pb2
 
 RATE = 'learning_rate { constant_learning_rate { learning_rate: 0.5 } }'
@@ -55,6 +56,70 @@ def test_adamw():
     assert (built.weight_decay, built.beta_1, built.beta_2) == pytest.approx((0.3, 0.9, 0.999))
 
 
+def test_the_others():
+    built = build(
+        f'rmsprop_optimizer {{ {RATE} decay: 0.8 momentum_optimizer_value: 0.7 epsilon: 0.5 centered: true }}'
+    )
+    assert isinstance(built, adaptive_optimizers.RMSProp)
+    assert (built.decay, built.momentum, built.epsilon) == pytest.approx((0.8, 0.7, 0.5)) and built.centered
+    assert build(f'rmsprop_optimizer {{ {RATE} }}').slot_names == ('RMSProp', 'RMSProp_1')
+    built = build(f'adagrad_optimizer {{ {RATE} initial_accumulator_value: 0.3 }}')
+    assert isinstance(built, adaptive_optimizers.Adagrad) and built.initial_accumulator == pytest.approx(0.3)
+    built = build(f'adadelta_optimizer {{ {RATE} rho: 0.8 epsilon: 0.1 }}')
+    assert isinstance(built, adaptive_optimizers.Adadelta) and (built.rho, built.epsilon) == pytest.approx((0.8, 0.1))
+    for name, kind in (('adamax', optimizers.Adamax), ('nadam', optimizers.Nadam)):
+        built = build(f'{name}_optimizer {{ {RATE} beta_1: 0.8 beta_2: 0.9 epsilon: 0.1 }}')
+        assert type(built) is kind
+        assert (built.beta_1, built.beta_2, built.epsilon) == pytest.approx((0.8, 0.9, 0.1))
+    built = build(
+        f'ftrl_optimizer {{ {RATE} learning_rate_power: -0.3 initial_accumulator_value: 0.4 '
+        'l1_regularization_strength: 0.5 l2_regularization_strength: 0.6 }'
+    )
+    assert isinstance(built, adaptive_optimizers.Ftrl)
+    assert (built.power, built.initial_accumulator, built.l1, built.l2) == pytest.approx((-0.3, 0.4, 0.5, 0.6))
+
+
+def test_every_optimizer_and_schedule_of_the_schema_is_built_and_the_reverse():
+    optimizer = optimizer_pb2.Optimizer.DESCRIPTOR.oneofs_by_name['optimizer']
+    assert {field.name for field in optimizer.fields} == set(optimizer_builder._OPTIMIZERS)
+    schedule = optimizer_pb2.LearningRate.DESCRIPTOR.oneofs_by_name['learning_rate']
+    assert {field.name for field in schedule.fields} == set(optimizer_builder._SCHEDULES)
+
+
+def test_clipping_by_value_and_multipliers():
+    built = build(
+        f'adam_optimizer {{ {RATE} }} gradient_clipping_value: 2 learning_rate_multiplier {{ scope: "a" factor: 3 }} '
+        'learning_rate_multiplier { scope: "b" }'
+    )
+    assert built.clipping_value == 2 and built.multipliers == {'a': 3, 'b': 1}
+
+
+def test_moving_averages_wrap_any_optimizer():
+    message = text_format.Parse(f'adam_optimizer {{ {RATE} }}', optimizer_pb2.Optimizer())
+    built = optimizer_builder.build(message, moving_average_decay=0.99)
+    assert isinstance(built, WithMovingAverage) and built.decay == 0.99
+    assert built.slot_names == ('Adam', 'Adam_1', 'ExponentialMovingAverage')
+
+
+def test_another_schedule_instead_of_the_configs():
+    message = text_format.Parse(f'adam_optimizer {{ {RATE} }}', optimizer_pb2.Optimizer())
+    assert optimizer_builder.build(message, schedule=lambda step: step).learning_rate(7) == 7
+
+
+def test_schedules_with_shapes_of_their_own():
+    piecewise = 'piecewise_constant_learning_rate { boundary: 10 boundary: 20 learning_rate: [1, 2, 4] }'
+    assert [rate(piecewise, step) for step in (10, 11, 21)] == [1, 2, 4]
+    cyclic = 'base_learning_rate: 1 max_learning_rate: 3 half_cycle_steps: 10 height_factor: 0.5'
+    assert [rate(f'cyclic_learning_rate {{ {cyclic} }}', step) for step in (0, 10, 15, 30)] == [1, 3, 2, 2]
+    one_cycle = 'max_learning_rate: 8 total_steps: 100 rising_share: 0.5 initial_divisor: 4 final_divisor: 2'
+    assert [rate(f'one_cycle_learning_rate {{ {one_cycle} }}', step) for step in (0, 50, 100)] == [2, 8, 1]
+    restarts = 'initial_learning_rate: 4 first_period_steps: 10 period_factor: 3 height_factor: 0.5'
+    found = [
+        rate(f'cosine_restarts_learning_rate {{ {restarts} final_learning_rate: 2 }}', step) for step in (0, 5, 10)
+    ]
+    assert found == pytest.approx([4, 3, 3])
+
+
 def test_every_schedule_with_warmup():
     warmup = 'warmup { num_steps: 10 initial_factor: 0.5 }'
     assert rate('constant_learning_rate { learning_rate: 2 }' + warmup, 0) == 1.0
@@ -71,7 +136,7 @@ def test_every_schedule_with_warmup():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('', 'train_config.optimizer: not set; choose adam_optimizer, adamw_optimizer, momentum_optimizer'),
+        ('', 'train_config.optimizer: not set; choose adadelta_optimizer, adagrad_optimizer, adam_optimizer, '),
         ('adam_optimizer {}', 'train_config.optimizer.adam_optimizer.learning_rate: not set; choose constant_'),
         (
             'momentum_optimizer { learning_rate { constant_learning_rate { learning_rate: -1 } } }',

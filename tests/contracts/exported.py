@@ -19,7 +19,7 @@ def assert_frozen_graph_is_the_model(model: SegmentationModel, folder: Path) -> 
     The classifier is made to predict every class first: a graph of zero scores would agree with anything.
     """
     images = np.random.default_rng(3).integers(0, 256, (1, *_SIZE, 3), np.uint8)
-    want = _spread_classes(model, images).argmax(-1)
+    want = spread_classes(model, images).argmax(-1)
     assert len(np.unique(want)) == model.num_classes
 
     path = str(folder / frozen_graph.FILENAME)
@@ -33,7 +33,7 @@ def assert_frozen_graph_is_the_model(model: SegmentationModel, folder: Path) -> 
     assert (class_ids[..., 0] == want).mean() > 0.998
 
 
-def _spread_classes(model: SegmentationModel, images: np.ndarray) -> np.ndarray:
+def spread_classes(model: SegmentationModel, images: np.ndarray) -> np.ndarray:
     """Random scores, centred by the last bias, which is added to the logits as it is; returns the logits it leaves."""
     rng = np.random.default_rng(4)
     heads = {name: v for name, v in model.variables_by_name().items() if name.startswith('Predictions/')}

@@ -18,7 +18,7 @@ import train as train_script
 from builders import config_loader, model_builder
 from core.errors import DataError, UsageError
 from core.fields import LOGITS
-from engine import checkpoints, export_lib, image_files, train_lib
+from engine import checkpoints, export_check, export_lib, image_files, train_lib
 from engine.train_state import fine_tune
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.configs import build_model, model_config
@@ -126,4 +126,4 @@ def test_five_channels_are_trained_and_exported_from_python(tmp_path: Path):
     options = train_lib.TrainOptions(logdir=str(tmp_path / 'run'))
     assert train_lib.train(config, options, build_dataset=build_dataset) == 2
     report = export_lib.export(config, checkpoint=str(tmp_path / 'run'), output_dir=str(tmp_path / 'export'))
-    assert min(report.agreement.values()) >= export_lib.REQUIRED_AGREEMENT
+    assert min(found.equal_pixels for found in report.agreement.values()) >= export_check.REQUIRED_AGREEMENT

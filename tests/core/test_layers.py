@@ -59,13 +59,13 @@ def test_scaled_width(width, scale, want):
     assert layers.scaled_width(width, scale) == want
 
 
-def test_add_all_is_the_same_sum_without_addn_for_mobile():
-    tensors = [tf.constant(_features(3, 4)) * k for k in (1.0, 2.0, 3.0)]
-    graph = tf.function(lambda *t: layers.add_all(t, mobile_ops_only=True)).get_concrete_function(*tensors).graph
-    assert 'AddN' not in {op.type for op in graph.get_operations()}
-    np.testing.assert_allclose(
-        layers.add_all(tensors, mobile_ops_only=True), layers.add_all(tensors, mobile_ops_only=False), rtol=1e-6
-    )
+def test_add_all_sums_from_left_to_right():
+    """AddN's order depends on whose memory is free; and mobile runtimes lack it."""
+    arrays = [_features(3, 4) * k for k in (1.0, 1e-3, 3.0, -1.0)]
+    compiled = tf.function(lambda *t: layers.add_all(t)).get_concrete_function(*map(tf.constant, arrays))
+    assert 'AddN' not in {op.type for op in compiled.graph.get_operations()}
+    want = ((arrays[0] + arrays[1]) + arrays[2]) + arrays[3]
+    np.testing.assert_array_equal(compiled(*map(tf.constant, arrays)), want)
 
 
 def test_resized_labels_bring_no_new_ids():

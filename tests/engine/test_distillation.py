@@ -78,7 +78,10 @@ def test_training_learns_it_and_keeps_nothing_of_the_teacher(teacher, tmp_path):
     assert 'Predictions/Conv/weights' in moved
 
 
-def test_a_plan_changes_no_number_and_does_not_run_the_teacher_twice(teacher, tmp_path):
+def test_a_plan_changes_no_number_and_does_not_run_the_teacher_twice(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny_training, 'HEIGHT', 65)
+    monkeypatch.setattr(tiny_training, 'WIDTH', 97)
+
     def build_model(config, **settings):
         del config
         return model_builder.build(config_loader.load(teacher.config_path).model, **settings)

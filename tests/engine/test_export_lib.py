@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 from builders import config_loader
-from core.errors import CheckpointError, UsageError, UserError
-from engine import checkpoints, export_lib, inference, predict_lib
-from exporters import saved_model
+from core.errors import CheckpointError, DataError, UsageError, UserError
+from core.export_forms import FORMS
+from engine import checkpoints, export_check, export_lib, inference, predict_lib
+from engine.export_options import ExportOptions
+from exporters import formats, saved_model
 from tests import fake_model, tiny_run
 
 FILES = [
     'frozen_inference_graph.pb',
     'label_map.json',
+    'manifest.json',
     'model.ckpt.data-00000-of-00001',
     'model.ckpt.index',
     'pipeline.config',
@@ -30,13 +37,14 @@ def model(monkeypatch):
 
 @pytest.fixture
 def export(model, tmp_path):
-    """Exports to `<tmp_path>/export` with the given arguments."""
+    """Exports to `<tmp_path>/export` with the given arguments and options."""
     config = config_loader.load(tiny_run.make(tmp_path).config_path, (), 'export')
     checkpoint = checkpoints.save(tmp_path / 'train', 7, model.variables_by_name())
 
     def call(**kwargs):
-        arguments = {'checkpoint': checkpoint, 'output_dir': str(tmp_path / 'export'), **kwargs}
-        return export_lib.export(config, **arguments)
+        arguments = {'checkpoint': checkpoint, 'output_dir': str(tmp_path / 'export')}
+        arguments |= {name: kwargs.pop(name) for name in tuple(kwargs) if name in arguments}
+        return export_lib.export(config, **arguments, options=ExportOptions(**{'verify_examples': 1, **kwargs}))
 
     return call
 
@@ -48,7 +56,11 @@ def _names(folder):
 def test_an_export_is_complete_and_agrees(export, tmp_path):
     report = export()
     assert _names(tmp_path / 'export') == FILES
-    assert report.agreement == {'frozen_inference_graph.pb': 1.0, 'saved_model': 1.0}
+    assert {name: found.equal_pixels for name, found in report.agreement.items()} == {
+        'frozen_graph': 1.0,
+        'saved_model': 1.0,
+    }
+    assert report.verified_on == 'images of eval_input_reader'
     assert (report.checkpoint, report.step) == (str(tmp_path / 'train' / 'model.ckpt-7'), 7)
     assert not list(tmp_path.glob('export.*'))
 
@@ -75,7 +87,7 @@ def test_the_saved_config_loads_and_is_the_effective_one(export, tmp_path):
 
 @pytest.mark.parametrize('input_shape', [(1, 40, 50), (None, None, 50), (2, 40, 50)])
 def test_fixed_sides_padding_and_colours(export, model, tmp_path, input_shape):
-    export(input_shape=input_shape, pad_to_shape=(41, 57), output_colours=True)
+    export(input_shape=input_shape, pad_to_shape=(41, 57), outputs=('colours',))
     batch = fake_model.images(input_shape[0] or 1, 40, 50)
     outputs = saved_model.load(str(tmp_path / 'export' / 'saved_model'))(batch)
     ids = fake_model.class_ids(model, batch)
@@ -118,7 +130,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_leaves_nothing(export, tmp
 def test_a_folder_that_no_export_wrote_is_left_alone(export, tmp_path):
     (tmp_path / 'export').mkdir()
     (tmp_path / 'export' / 'pipeline.config').write_text('of a training')
-    with pytest.raises(UsageError, match=r'holds pipeline\.config but no frozen_inference_graph\.pb'):
+    with pytest.raises(UsageError, match=r'holds pipeline\.config but no manifest\.json'):
         export()
     assert (tmp_path / 'export' / 'pipeline.config').read_text() == 'of a training'
 
@@ -129,3 +141,104 @@ def test_shapes_and_folders_that_cannot_be_are_said(export, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UsageError, match='file is a file, a folder is needed'):
         export(output_dir=str(tmp_path / 'file'))
+
+
+@pytest.mark.parametrize('input_shape', [(1, 33, 41), (None, None, None)], ids=['fixed', 'free'])
+def test_every_form_alone_predicts_and_knows_its_classes(export, model, tmp_path, input_shape):
+    names = [name for name, form in FORMS.items() if not (form.fixed and None in input_shape)]
+    report = export(formats=tuple(names), input_shape=input_shape, outputs=('logits',), verify_examples=4)
+    assert list(report.agreement) == names
+    for name in names:
+        found = report.agreement[name]
+        least = 0.97 if FORMS[name].quantised else 0.999 if name == 'tflite_float16' else 0.9999
+        assert found.images == 4 and least <= found.equal_pixels <= 1
+        assert found.largest_logit_difference < (30 if FORMS[name].quantised else 2)  # of logits up to 1000
+        alone = tmp_path / name / FORMS[name].entry
+        alone.parent.mkdir()
+        (shutil.copytree if FORMS[name].entry in ('saved_model', 'openvino_model') else shutil.copy)(
+            tmp_path / 'export' / FORMS[name].entry, alone
+        )
+        predictor = predict_lib.from_export(str(alone))
+        assert predictor.label_map.names == ('road', 'sky', 'car')
+        assert predictor.label_map.label_ids == (7, 23, 26)
+        image = fake_model.images(*[side or free for side, free in zip(input_shape[1:], (50, 21), strict=True)])
+        equal = predictor.predict(image) == fake_model.class_ids(model, image[np.newaxis])[0]
+        assert equal.mean() >= least
+        if None not in input_shape:
+            with pytest.raises(DataError, match=r'does not take an image of 32 x 41 \(its input is \(1, 33, 41, 3\)\)'):
+                predictor.predict(fake_model.images(32, 41))
+
+
+def test_the_manifest_says_what_the_export_is(export, tmp_path):
+    export(input_shape=(None, 40, 50), pad_to_shape=(41, 57), outputs=('colours',), verify_examples=2)
+    about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
+    assert [entry['name'] for entry in about['label_map']['classes']] == ['road', 'sky', 'car']
+    assert about['input']['shape'] == [None, 40, 50, 3]
+    assert about['outputs']['predictions'] == {'dtype': 'uint8', 'shape': [None, 40, 50, 1]}
+    assert about['preprocessing'] == {
+        'inside': True,
+        'mean': list(fake_model.MEAN),
+        'scale': 1.0,
+        'pad_to_shape': [41, 57],
+    }
+    assert about['checkpoint'] == {'path': str(tmp_path / 'train' / 'model.ckpt-7'), 'step': 7}
+    assert len(about['config_sha256']) == 64 and about['versions']['tensorflow']
+    frozen = about['forms']['frozen_graph']
+    assert frozen['bytes'] == (tmp_path / 'export' / 'frozen_inference_graph.pb').stat().st_size
+    agreement = frozen['agreement']
+    assert agreement['images'] == 2 and agreement['equal_pixels'] == 1 and agreement['mean_iou_difference'] == 0
+    assert agreement['largest_logit_difference'] is None and agreement['largest_margin_lost'] == 0
+    assert about['verified_on'] == 'images of eval_input_reader'
+
+
+def test_without_records_a_random_image_is_said(export, model, tmp_path):
+    for path in tmp_path.glob('*.tfrecord'):
+        path.unlink()
+    report = export()
+    assert report.verified_on == 'random image'
+    assert report.agreement['saved_model'].mean_iou is None
+    with pytest.raises(DataError, match=r'eval-\*\.tfrecord'):
+        export(formats=('tflite_int8',))
+
+
+def test_forms_of_an_earlier_export_do_not_stay(export, tmp_path):
+    export(formats=('saved_model', 'tflite'))
+    assert not (tmp_path / 'export' / 'frozen_inference_graph.pb').exists()
+    export(formats=('frozen_graph',))
+    assert _names(tmp_path / 'export') == [name for name in FILES if name != 'saved_model']
+
+
+def test_a_quantised_form_is_judged_by_its_mean_iou(export, tmp_path, monkeypatch):
+    compare = export_check.Reference.compare
+
+    def worse(self, form, samples):
+        found = compare(self, form, samples)
+        return dataclasses.replace(found, mean_iou=0.5, mean_iou_of_model=0.506)
+
+    monkeypatch.setattr(export_check.Reference, 'compare', worse)
+    with pytest.raises(UserError, match=r"model_int8\.tflite: .* 0\.60 points below the model's on 1 images, at"):
+        export(formats=('tflite_int8',))
+    assert not list(tmp_path.glob('export*'))
+
+
+def test_what_a_converter_refuses_is_one_line(export, tmp_path, monkeypatch):
+    of = formats.of
+
+    def convert(source, path):
+        raise RuntimeError('no kernel\nand much more')
+
+    monkeypatch.setattr(formats, 'of', lambda name: dataclasses.replace(of(name), write=convert))
+    with pytest.raises(UserError, match=r'^model\.tflite: cannot be made of this model \(no kernel\); nothing'):
+        export(formats=('tflite',))
+    assert not list(tmp_path.glob('export*'))
+
+
+def test_formats_that_cannot_be_are_said(export):
+    with pytest.raises(UsageError, match='stablehlo needs a fixed batch, height and width; write for example --input_'):
+        export(formats=('stablehlo',), input_shape=(1, None, 30))
+
+
+def test_a_missing_package_is_said_before_anything_runs(export, monkeypatch):
+    monkeypatch.setitem(export_lib.FORMS, 'onnx', dataclasses.replace(FORMS['onnx'], packages=('no_such',)))
+    with pytest.raises(UsageError, match='onnx: needs no_such; run: pip install no_such'):
+        export(formats=('onnx',))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from core.errors import UserError
 from core.servable import Servable, inference_variables
-from exporters import checkpoint, frozen_graph, saved_model
+from exporters import checkpoint, formats, frozen_graph, manifest, saved_model
 from tests import fake_model
 
 COLORS = [(10, 20, 30), (40, 50, 60), (70, 80, 90)]
@@ -117,3 +117,34 @@ def test_wrong_graph_files_are_named(graph_path, tmp_path):
         frozen_graph.load(str(tmp_path / 'text.pb'), inputs='inputs', outputs=OUTPUTS)
     with pytest.raises(UserError, match='no node called probabilities; is it an inference graph'):
         frozen_graph.load(graph_path, inputs='inputs', outputs=['predictions', 'probabilities'])
+
+
+def test_a_saved_model_takes_encoded_images(model, concrete, tmp_path):
+    saved_model.write(concrete, str(tmp_path / 'saved_model'), manifest='{"a": 1}')
+    assert saved_model.manifest(str(tmp_path / 'saved_model')) == '{"a": 1}'
+    batch = fake_model.images(2, 12, 15)
+    files = tf.stack([tf.io.encode_png(image) for image in batch])
+    serve = tf.saved_model.load(str(tmp_path / 'saved_model')).signatures[saved_model.ENCODED_SIGNATURE]
+    answers = serve(inputs=files)
+    np.testing.assert_array_equal(answers['predictions'][..., 0], fake_model.class_ids(model, batch))
+    jpeg = tf.io.encode_jpeg(batch[0])
+    ids = fake_model.class_ids(model, tf.io.decode_jpeg(jpeg).numpy()[np.newaxis])
+    np.testing.assert_array_equal(serve(inputs=[jpeg])['predictions'][..., 0], ids)
+
+
+def test_a_manifest_in_a_frozen_graph_leaves_it_as_it_was(model, graph_path, tmp_path):
+    with open(graph_path, 'rb') as f:
+        (tmp_path / 'graph.pb').write_bytes(f.read())
+    path = str(tmp_path / 'graph.pb')
+    assert manifest.read_from_graph(path) is None
+    manifest.append_to_graph(path, '{"name": "Straße"}')
+    assert manifest.read_from_graph(path) == '{"name": "Straße"}'
+    _check(frozen_graph.load(path, inputs='inputs', outputs=OUTPUTS), model)
+
+
+@pytest.mark.parametrize('name', ['model.onnx', 'model.xml', 'model.tflite', 'model.stablehlo', 'model.pb'])
+def test_files_that_are_no_graph_are_one_line(tmp_path, name):
+    (tmp_path / name).write_text('hello, this is no graph')
+    with pytest.raises(UserError, match=f'{name}: not a') as caught:
+        formats.of(formats.of_file(name)).load(str(tmp_path / name), ['predictions'])
+    assert '\n' not in str(caught.value)

@@ -24,7 +24,7 @@ REQUESTS = {
     'auto': Request(mode=Mode.AUTO),
     'speed': Request(mode=Mode.SPEED),
     'memory': Request(mode=Mode.MEMORY),
-    'share': Request(share=0.8),
+    'share': Request(share=0.9),
     'none': Request(mode=Mode.NONE),
 }
 _STEPS = 2

@@ -113,10 +113,12 @@ def _pyramid(net: Net, x: tf.Tensor) -> tf.Tensor:
 
 def _regularized(net: Net, x: tf.Tensor) -> tf.Tensor:
     """Every kernel is read by a regulariser too, made behind the whole network; strides and an odd crop."""
-    x = tf.nn.relu(net.norm(net.conv(x, 'a', 16, stride=2), 'a_norm'))
-    x = tf.nn.relu(net.norm(net.conv(x[:, :-1, 1:], 'b', 16), 'b_norm'))
+    x = tf.nn.relu(net.norm(net.conv(x, 'a', 24, stride=2), 'a_norm'))
+    x = x[:, :-1, 1:]
+    for i in range(2):
+        x = tf.nn.relu(net.norm(net.conv(x, f'b{i}', 24), f'b{i}_norm'))
     x = tf.pad(x, [(0, 0), (1, 2), (2, 1), (0, 0)])
-    x = tf.sigmoid(net.conv(x, 'c', 16)) * x
+    x = tf.sigmoid(net.conv(x, 'c', 24)) * x
     kernels = [v for name, v in net.trainable.items() if name.endswith('weights')]
     return tf.reduce_mean(tf.square(x - 0.3)) + 0.01 * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
 

@@ -138,7 +138,7 @@ def test_export_then_predict_from_both(run, model, tmp_path, capsys):
     Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
     exported, train = tmp_path / 'export', run.folder / 'train'
     assert export_script.main(_flags(run, '--trained_checkpoint', train, '--output_dir', exported)) == 0
-    assert 'frozen_inference_graph.pb: 100.00 %' in capsys.readouterr().out
+    assert 'frozen_graph: 100.000 % of the class ids equal' in capsys.readouterr().out
     expected = _class_ids(model, run.images[0])
     for source in (['--exported', str(exported)], _flags(run, '--trained_checkpoint', train)):
         output_dir = tmp_path / 'out'

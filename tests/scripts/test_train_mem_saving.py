@@ -109,7 +109,7 @@ def test_the_config_says_the_mode_and_a_flag_comes_before_it(plan):
     assert plan(set_field('memory_budget', '100%'))['mode'] == 'budget'
 
 
-@pytest.mark.parametrize('budget', ['200MB', '1%'])
+@pytest.mark.parametrize('budget', ['140MB', '1%'])
 def test_the_least_that_a_refusal_names_is_enough(plan, flags, budget, tmp_path):
     with pytest.raises(UsageError) as refused:
         train_mem_saving.main([*flags, '--plan_only', f'--memory_budget={budget}'])
@@ -207,7 +207,9 @@ def test_runs_of_either_script_go_on_with_the_other(flags, config_path, tmp_path
 
     train.main(flags)
     assert not (logdir / PLAN_FILE).exists() and 'recompute plan' not in caplog.text
-    assert re.search(r'predicted peak: 0\.3 GB for a step .*; 4\.0 GB are free, enough for a batch of \d+', caplog.text)
+    assert re.search(
+        r'predicted peak: 0\.\d GB for a step .*; 4\.0 GB are free, enough for a batch of \d+', caplog.text
+    )
     assert all('peak_memory_mb' not in line for line in lines(logdir))
 
     caplog.clear()

@@ -1,0 +1,143 @@
+"""What each suite measures, and the figures it comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.checkpointing.cases import ICNET, PSPNET, Case
+from benchmarks.checkpointing.runs import Result, Runs, summary
+from core.errors import UserError
+
+_DEPTHS = (16, 32, 64, 128, 256)
+_CHAIN = Case(model='chain', height=64, width=64, batch=8, steps=6)
+_LIMIT_MB = 16 * 1024**3 / 1e6
+_NUM_CHAINS = 1000
+_PREDICTED = (
+    Case(model='pspnet', height=257, width=257, batch=2, steps=2),
+    Case(model='pspnet', height=385, width=385, batch=4, steps=2, filter_scale=0.5),
+    Case(model='pspnet', height=449, width=449, batch=2, steps=2),
+    Case(model='icnet', height=513, width=513, batch=2, steps=2),
+    Case(model='icnet', height=353, width=481, batch=8, steps=2, filter_scale=0.5),
+    Case(model='icnet', height=769, width=769, batch=2, steps=2),
+    Case(model='pspnet', height=385, width=385, batch=2, steps=2, bfloat16=True),
+)
+_TIMELINE = ('plain', 'auto', 'memory')
+
+
+def models(runs: Runs, only: str) -> dict[str, Any]:
+    """Both real networks: what each request keeps and costs."""
+    asked = ((PSPNET, '30%peak'), (ICNET, '40%peak'))
+    return {
+        'models': {
+            plain.network: runs.against_plain(plain, ('auto', 'memory', 'speed', budget, '25%', '10%'))
+            for plain, budget in asked
+            if only in plain.network
+        }
+    }
+
+
+def depth(runs: Runs, only: str) -> dict[str, Any]:
+    """How the peak grows with the number of blocks, and what it costs."""
+    rows = []
+    for blocks in _DEPTHS:
+        plain = dataclasses.replace(_CHAIN, model=f'chain{blocks}')
+        if only in plain.network:
+            rows.append({'blocks': blocks, **runs.against_plain(plain, ('memory',))})
+    if len(rows) < 2:
+        return {'depth': rows}
+    blocks = [row['blocks'] for row in rows]
+    return {
+        'depth': rows,
+        'exponent_of_peak': _exponent(blocks, [row['memory']['peak_mb'] for row in rows]),
+        'exponent_of_peak_plain': _exponent(blocks, [row['plain']['peak_mb'] for row in rows]),
+        'largest_time_of_plain': max(row['memory']['cpu_time_of_plain'] for row in rows),
+    }
+
+
+def _exponent(blocks: list[int], peaks: list[float]) -> float:
+    """The e of peak = c * blocks^e, fitted to the logarithms."""
+    return round(float(np.polyfit(np.log(blocks), np.log(peaks), 1)[0]), 3)
+
+
+def batch(runs: Runs, only: str) -> dict[str, Any]:
+    """The largest batch of PSPNet whose measured peak, with the process itself, is within 16 GiB."""
+    from engine import memory
+
+    available = memory.available_bytes()
+    if available and available < _LIMIT_MB * 1e6:
+        raise UserError(f'--suite batch: needs 16 GiB of free memory, there are {available / 1024**3:.1f}')
+    found = {request: _largest_batch(runs, request) for request in ('plain', 'memory') if only in request}
+    if len(found) < 2:
+        return {'largest_batch': found}
+    plain, planned = found['plain'], found['memory']
+    return {
+        'largest_batch': found,
+        'times_plain': round(planned['batch'] / plain['batch'], 2),
+        'time_per_image_of_plain': round(planned['seconds_per_image'] / plain['seconds_per_image'], 3),
+        'cpu_time_per_image_of_plain': round(planned['cpu_seconds_per_image'] / plain['cpu_seconds_per_image'], 3),
+    }
+
+
+def _largest_batch(runs: Runs, request: str) -> dict[str, Any]:
+    def step(size: int, steps: int) -> Result:
+        return runs.result(dataclasses.replace(PSPNET, batch=size, request=request, steps=steps))
+
+    def total(result: Result) -> float:
+        return result['resident_mb'] + result['peak_mb']
+
+    one, two = step(1, 1), step(2, 1)
+    size = 1 + int((_LIMIT_MB - total(one)) / (total(two) - total(one)))
+    result = step(size, 2)
+    while total(result) > _LIMIT_MB:
+        size -= 1
+        result = step(size, 2)
+    return {
+        'batch': size,
+        'total_mb': round(total(result)),
+        'seconds_per_image': round(min(result['seconds']) / size, 3),
+        'cpu_seconds_per_image': round(min(result['cpu_seconds']) / size, 3),
+    }
+
+
+def predicted(runs: Runs, only: str) -> dict[str, Any]:
+    """Predicted against measured peaks of fourteen cases."""
+    rows = []
+    for plain in _PREDICTED:
+        for request in ('plain', 'auto'):
+            case = plain.asking(request)
+            if only in case.name:
+                rows.append({'case': case.name, **summary(runs.result(case))})
+    errors = [abs(row['predicted_of_measured'] - 1) for row in rows]
+    return {'predicted': rows, 'largest_error': round(max(errors, default=0.0), 3), 'cases': len(rows)}
+
+
+def timeline(runs: Runs, only: str) -> dict[str, Any]:
+    """Memory through one step of PSPNet, plain and planned, on a smaller crop."""
+    case = Case(model='pspnet', height=449, width=449, batch=2, steps=3, timeline=True)
+    return {'timeline': {request: runs.result(case.asking(request)) for request in _TIMELINE if only in request}}
+
+
+def planner(runs: Runs, only: str) -> dict[str, Any]:
+    """The planner's own figures; runs no step, and is not kept."""
+    from benchmarks.checkpointing import against_rules
+
+    rng = np.random.default_rng(0)
+    return {
+        'chains': _NUM_CHAINS,
+        'equal_to_brute_force': sum(against_rules.equals_brute_force(rng) for _ in range(_NUM_CHAINS)),
+        'square_root_rule': [against_rules.square_root_rule(case) for case in (PSPNET, ICNET) if only in case.network],
+    }
+
+
+SUITES: dict[str, Callable[[Runs, str], dict[str, Any]]] = {
+    'models': models,
+    'depth': depth,
+    'batch': batch,
+    'predicted': predicted,
+    'timeline': timeline,
+    'planner': planner,
+}

@@ -1,0 +1,57 @@
+"""The text by which an export says what it is: classes, preprocessing, weights, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from core.model import SegmentationModel
+from core.servable import INPUTS, Servable
+from engine.inference import Restored
+from inputs.label_map import LabelMap
+
+VERSION = 1
+
+
+def describe(
+    config: Any, *, model: SegmentationModel, servable: Servable, concrete: Any, label_map: LabelMap, restored: Restored
+) -> dict[str, Any]:
+    """What every form carries within itself.
+
+    Args:
+      config: `PipelineConfig`, as it is saved beside the forms.
+      model, servable, concrete: each made of the one before.
+      label_map: of the classes.
+      restored: where the weights are from.
+    """
+    extractor = model.feature_extractor
+    return {
+        'manifest_version': VERSION,
+        'label_map': json.loads(label_map.to_json()),
+        'input': {
+            'name': INPUTS,
+            'dtype': 'uint8',
+            'shape': list(concrete.inputs[0].shape),
+            'layout': 'NHWC',
+            'channels': 'RGB' if concrete.inputs[0].shape[-1] == 3 else 'as in the records',
+        },
+        'outputs': {
+            name: {'dtype': output.dtype.name, 'shape': output.shape.as_list()}
+            for name, output in sorted(concrete.structured_outputs.items())
+        },
+        'preprocessing': {
+            'inside': True,
+            'mean': list(extractor.channel_means),
+            'scale': extractor.channel_scale,
+            'pad_to_shape': servable.pad_to_shape,
+        },
+        'output_stride': extractor.output_stride,
+        'checkpoint': {'path': restored.path, 'step': restored.step},
+        'config_sha256': hashlib.sha256(config.SerializeToString(deterministic=True)).hexdigest(),
+        'versions': {'tensorflow': tf.__version__, 'numpy': np.__version__, 'python': platform.python_version()},
+    }

@@ -1,0 +1,113 @@
+"""The suites without their hours: what is kept of finished cases, how shares are counted, the chain of blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gradient_checkpointing
+from benchmarks.checkpointing import runs, suites
+from benchmarks.checkpointing.cases import PSPNET, Case
+from benchmarks.checkpointing.runs import Runs
+from core.errors import UsageError, UserError
+from tests.conftest import ROOT
+
+
+def _result(case: Case) -> dict[str, Any]:
+    """A machine on which planning halves the peak and takes a fifth longer, 100 MB and a second for each image."""
+    planned = case.request != 'plain'
+    return {
+        'peak_mb': 100.0 * case.batch * (0.5 if planned else 1.0),
+        'resident_mb': 1000.0,
+        'predicted_peak_mb': 110.0 * case.batch,
+        'activations_kept': 0.5 if planned else 1.0,
+        'extra_work': 0.6 if planned else 0.0,
+        'planning_seconds': 2.0,
+        'seconds': [case.batch * (1.2 if planned else 1.0)],
+        'cpu_seconds': [case.batch * (1.2 if planned else 1.0)],
+        'loss': 1.5,
+    }
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """The cases whose process would have been started."""
+    found: list[Case] = []
+
+    def run(case: Case) -> dict[str, Any]:
+        found.append(case)
+        return _result(case)
+
+    monkeypatch.setattr(runs, '_run', run)
+    return found
+
+
+def test_a_finished_case_is_not_measured_again(started: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = Runs(tmp_path).result(PSPNET)
+    assert Runs(tmp_path).result(PSPNET) == first and started == [PSPNET]
+    Runs(tmp_path).result(dataclasses.replace(PSPNET, steps=7))
+    assert len(started) == 2
+    monkeypatch.setattr(runs, '_source_digest', lambda: 'other code')
+    Runs(tmp_path).result(PSPNET)
+    assert len(started) == 3
+
+
+def test_a_share_of_the_peak_is_asked_for_in_megabytes(started: list[Case], tmp_path: Path):
+    found = Runs(tmp_path).against_plain(PSPNET, ('auto', '30%peak'))
+    assert [case.request for case in started] == ['plain', 'auto', '60MB']
+    assert found['30%peak']['peak_of_plain'] == 0.5 and found['30%peak']['cpu_time_of_plain'] == 1.2
+    assert found['auto']['loss_equals_plain'] and found['auto']['predicted_of_measured'] == 2.2
+
+
+def test_a_refusal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runs, '_run', lambda case: {'refused': 'no'} if case.request == '10%' else _result(case))
+    assert Runs(tmp_path).against_plain(PSPNET, ('10%',))['10%'] == {'refused': 'no'}
+
+
+def test_a_failed_process_is_one_line(tmp_path: Path):
+    with pytest.raises(UserError, match=r'chainx_.*: failed with exit code 1: .*; the same command goes on'):
+        Runs(tmp_path).result(Case(model='chainx', height=8, width=8, batch=1))
+
+
+def test_the_largest_batch_is_the_last_within_16_gib(started: list[Case], tmp_path: Path, monkeypatch):
+    monkeypatch.setattr('engine.memory.available_bytes', lambda: 20 * 1024**3)
+    found = suites.batch(Runs(tmp_path), '')
+    # 17,179.9 MB less 1,000 of the process: 161 images of 100 MB, 323 of 50.
+    assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['memory']['batch'] == 323
+    assert found['time_per_image_of_plain'] == 1.2
+
+
+def test_the_largest_batch_is_not_looked_for_without_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr('engine.memory.available_bytes', lambda: 3 * 1024**3)
+    with pytest.raises(UserError, match=r'--suite batch: needs 16 GiB of free memory, there are 3\.0'):
+        suites.batch(Runs(tmp_path), '')
+
+
+def test_depth_fits_an_exponent(started: list[Case], tmp_path: Path):
+    assert suites.depth(Runs(tmp_path), '')['exponent_of_peak'] == 0.0
+
+
+def test_a_picture_belongs_to_the_timeline():
+    with pytest.raises(UsageError, match='--picture: is drawn by --suite timeline, not depth'):
+        gradient_checkpointing.main(['--suite', 'depth', '--picture', 'x.png'])
+
+
+def test_a_chain_trains_alike_plain_and_planned():
+    plain, planned = (_worker(request) for request in ('plain', 'memory'))
+    assert plain['loss'] == planned['loss'] and plain['extra_work'] == 0 and planned['extra_work'] > 0.1
+    assert planned['activations_kept'] < 1 and planned['peak_mb'] > 0 and len(planned['seconds']) == 1
+
+
+def _worker(request: str) -> dict[str, Any]:
+    case = Case(model='chain4', height=33, width=49, batch=2, request=request, steps=2)
+    described = json.dumps(dataclasses.asdict(case))
+    command = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--worker', described]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -59,6 +61,17 @@ def keep_order_of_sums() -> None:
     wait; fused and alone they round differently where oneDNN has no kernel for a number of channels.
     """
     tf.config.optimizer.set_experimental_options({'arithmetic_optimization': False, 'remapping': False})
+
+
+@contextlib.contextmanager
+def graph_options_kept() -> Iterator[None]:
+    """Undoes `use_bfloat16` and `keep_order_of_sums` at the end, for what is compiled and timed after a training."""
+    before = tf.config.optimizer.get_experimental_options()
+    try:
+        yield
+    finally:
+        plain = {'auto_mixed_precision_onednn_bfloat16': False, 'arithmetic_optimization': True, 'remapping': True}
+        tf.config.optimizer.set_experimental_options({**plain, **before})
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

@@ -146,7 +146,6 @@ class _Run:
         if tf.io.gfile.exists(folder):
             tf.io.gfile.rmtree(folder)
         _LOGGER.info('iteration %d of %d: cut', number, self._iterations.number)
-        devices.use_bfloat16(False)  # a training may have asked for it; logits are compared here
         compress_lib.compress(
             config,
             checkpoint=checkpoint,
@@ -179,7 +178,8 @@ class _Run:
         if self._iterations.distill:
             config.train_config.distillation.config_path = os.path.join(self._output_dir, ORIGINAL)
             config.train_config.distillation.checkpoint = self._checkpoint
-        step = train_lib.train(config, train_lib.TrainOptions(logdir=folder, max_checkpoints_to_keep=2))
+        with devices.graph_options_kept():  # the next cut compares logits and may measure times
+            step = train_lib.train(config, train_lib.TrainOptions(logdir=folder, max_checkpoints_to_keep=2))
         if step < last:
             raise UserError(f'{folder}: training ended at step {step} of {last}; the same command goes on from there')
 

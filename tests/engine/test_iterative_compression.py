@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from google.protobuf import text_format
 
 from compression import selection
 from compression.targets import Amount, Target
+from engine import devices
 from engine.compression_plan import Options
 from engine.iterative_compression import options_of
 from engine.retraining import config_of, stretch
@@ -80,3 +82,13 @@ def test_the_config_of_a_training_after_a_cut():
     for every, interval in ((10, 7), (0, 0)):
         made = config_of(config, cut='there', last_step=20, num_steps=40, evaluate_every=every)
         assert made.train_config.eval_interval == interval
+
+
+def test_what_a_training_asks_of_graphs_ends_with_it():
+    with devices.graph_options_kept():
+        devices.use_bfloat16(True)
+        devices.keep_order_of_sums()
+        assert tf.config.optimizer.get_experimental_options()['remapping'] is False
+    options = tf.config.optimizer.get_experimental_options()
+    assert options['remapping'] and options['arithmetic_optimization']
+    assert not options['auto_mixed_precision_onednn_bfloat16']

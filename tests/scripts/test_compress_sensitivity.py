@@ -33,6 +33,7 @@ def folder(tmp_path_factory) -> Path:
     return run.folder
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_and_its_report_drives_a_cut(folder, tmp_path):
     start = ['--config_path', str(folder / 'train.config'), '--input_checkpoint', str(folder / 'train')]
     start += ['--latency_size=33,49', '--latency_images=0', '--recalibrate_batches=0']

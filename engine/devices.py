@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -72,6 +73,12 @@ def graph_options_kept() -> Iterator[None]:
     finally:
         plain = {'auto_mixed_precision_onednn_bfloat16': False, 'arithmetic_optimization': True, 'remapping': True}
         tf.config.optimizer.set_experimental_options({**plain, **before})
+
+
+def num_threads() -> int:
+    """How many threads share one operation; the order of its sums, and so its last bits, depend on it."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return tf.config.threading.get_intra_op_parallelism_threads() or available
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

@@ -153,7 +153,7 @@ def _planner(
     plain = uniform and options.divisor is None and not any(skipped) and options.min_filters == 1
     own = None
     if plain and not origin.config.model.layer_width:
-        # How a dilated convolution is computed depends on its width, so a cut network says less than the original.
+        # Of the original: a cut network may compute the same by other operations.
         whole = model if origin.config is config else inference.build_model(origin.config)
         own = compressed_config.network_of(whole)
 

@@ -6,10 +6,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 T = TypeVar('T')
-U = TypeVar('U')
+P = ParamSpec('P')
 _PATIENCE_SECONDS = 0.1
 
 
@@ -70,12 +70,12 @@ class Stopwatch:
     def __init__(self):
         self._calls, self._seconds = 0, 0.0
 
-    def timed(self, function: Callable[[T], U]) -> Callable[[T], U]:
+    def timed(self, function: Callable[P, T]) -> Callable[P, T]:
         """`function`, its calls timed. Not for several threads at once."""
 
-        def call(argument: T) -> U:
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
             started = time.perf_counter()
-            answer = function(argument)
+            answer = function(*args, **kwargs)
             self._calls += 1
             if self._calls > 1:
                 self._seconds += time.perf_counter() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 import time
@@ -87,10 +88,10 @@ def predict(predictor: Predictor, video: InputVideo) -> VideoReport:
         tqdm(total=reader.num_frames, unit='frame', disable=None) as progress,
     ):
         class_ids = network.timed(predictor.predict)
-        paint = painter.timed(lambda pair: painting.paint('overlay', pair[0], pair[1], predictor.label_map))
+        paint = painter.timed(functools.partial(painting.paint, 'overlay', label_map=predictor.label_map))
         decoded = overlapped(_with_times(reader.frames()))
         predicted = overlapped((second, frame, class_ids(frame)) for second, frame in decoded)
-        painted = overlapped((second, paint((frame, ids))) for second, frame, ids in predicted)
+        painted = overlapped((second, paint(frame, ids)) for second, frame, ids in predicted)
         with closing(decoded), closing(predicted), closing(painted):  # left from the last stage to the first
             for second, picture in painted:
                 for _ in range(copies(second, writer.num_frames, reader.frames_per_second) if is_camera else 1):

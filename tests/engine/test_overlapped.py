@@ -79,7 +79,9 @@ def test_stages_work_at_the_same_time():
 
 def test_the_first_call_is_not_timed():
     watch = Stopwatch()
-    work = watch.timed(lambda seconds: time.sleep(seconds) or seconds)
-    assert work(0.5) == 0.5 and watch.per_second is None
-    work(0.01)
+    sleep = watch.timed(time.sleep)
+    sleep(0.5)
+    assert watch.per_second is None
+    sleep(0.01)
     assert watch.per_second is not None and watch.per_second > 2
+    assert watch.timed(divmod)(7, 2) == (3, 1)

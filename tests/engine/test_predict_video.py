@@ -259,6 +259,7 @@ def test_a_camera_is_a_number(capsys):
     assert caught.value.code == 2 and "got 'front', expected the index of a camera" in capsys.readouterr().err
 
 
-def test_opencv_is_loaded_only_for_videos():
-    program = 'import sys, predict, engine.predict_video; sys.exit("cv2" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0
+def test_neither_opencv_nor_tensorflow_is_loaded_to_check_flags():
+    program = 'import sys, predict; sys.exit(any(name in sys.modules for name in ("cv2", "tensorflow")))'
+    root = predict_script.__file__.rpartition('/')[0]
+    assert subprocess.run([sys.executable, '-c', program], cwd=root, check=False).returncode == 0

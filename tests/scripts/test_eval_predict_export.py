@@ -277,7 +277,7 @@ def test_wrong_flags_of_predict(flags, message):
         (export_script, ['--input_shape', '1024,2048,None'], 'expected height,width,3 or batch,height,width,3'),
         (export_script, ['--input_shape', '0,2048,3'], "got '0,2048,3': '0' is not a whole number of 1 or more"),
         (export_script, ['--input_shape', 'high,wide,3'], "'high' is not a whole number of 1 or more"),
-        (predict_script, ['--input_path', 'x', '--input_shape', '-5,8,3'], "'-5' is not a whole number of 1 or more"),
+        (predict_script, ['--input_path', 'x', '--input_shape=-5,8,3'], "'-5' is not a whole number of 1 or more"),
         (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
         (predict_script, ['--input_path', 'x', '--window', '512'], 'expected height,width, for example'),
         (predict_script, ['--input_path', 'x', '--overlap', '1'], "got '1', choose from 0 to below 1"),

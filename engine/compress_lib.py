@@ -191,6 +191,7 @@ def _check_output_dir(output_dir: str, checkpoint: str) -> None:
     if os.path.realpath(output_dir) == os.path.realpath(os.path.dirname(checkpoint)):
         raise UsageError(f'--output_dir: {output_dir} holds the input checkpoint; choose another folder')
     output_folder.make(output_dir, '--output_dir')
+    checkpoints.remove_unfinished(output_dir)
     others = checkpoints.all_checkpoints(output_dir)
     if others and not tf.io.gfile.exists(os.path.join(output_dir, REPORT)):
         raise UsageError(

@@ -12,11 +12,13 @@ from core.model import SegmentationModel
 from protos.pipeline_pb2 import PipelineConfig
 
 Shapes = Mapping[str, Sequence[int]]
+# Dilation on tiles, which some widths need and others do not (`third_party.slim`), computes the same.
+_TILES = frozenset({'SpaceToBatchND', 'BatchToSpaceND', 'Const'})
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Shapes of all variables by name, and the types of the operations of a training trace in order."""
+    """Shapes of all variables by name, and the types of the operations of a training trace in order, tiles apart."""
 
     shapes: Shapes
     operations: tuple[str, ...]
@@ -28,7 +30,7 @@ def network_of(model: SegmentationModel) -> Network:
     with graph.as_default():
         model.predict(tf.zeros([1, 97, 97, model.input_channels]), is_training=True)
     shapes = {name: tuple(variable.shape) for name, variable in model.variables_by_name().items()}
-    return Network(shapes, tuple(op.type for op in graph.get_operations()))
+    return Network(shapes, tuple(op.type for op in graph.get_operations() if op.type not in _TILES))
 
 
 def narrower(config: PipelineConfig, factor: float) -> PipelineConfig:

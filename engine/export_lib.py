@@ -74,7 +74,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     _check_output_dir(output_dir)
     if any(FORMS[name].quantised for name in options.formats):
         input_builder.check_reader(config, 'eval')
-    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
+    checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
     inference.check_input_shape(model, options.input_shape, options.pad_to_shape)
     label_map = inference.build_label_map(config, model.num_classes)

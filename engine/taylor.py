@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from compression.channels import Axis, ChannelEdges, ChannelGraph
-from compression.tracing import Walk, captured_variables
+from compression.tracing import captured_variables
+from compression.walk import Walk
 from core import fields
 from core.errors import UserError
 from core.model import SegmentationModel

@@ -10,19 +10,33 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from core.errors import UserError
+from exporters import optimise
 from exporters.loaded import LoadedGraph
 
 FILENAME = 'frozen_inference_graph.pb'
 _CHANNELS = 3  # where a graph leaves them open
 
 
-def write(concrete: Any, path: str) -> None:
+def write(
+    concrete: Any, path: str, *, optimised: bool = False, compute: str = 'float32', weights: str = 'float32'
+) -> None:
     """Freezes a traced servable: the placeholder `inputs`, and one node for each output, called as in its dictionary.
 
     Args:
       concrete: from `core.servable.Servable.trace`.
       path: the file to write.
+      optimised: rewrite it by `exporters.optimise` first.
+      compute: type of the arithmetic, for `optimised` only; one of `exporters.optimise.COMPUTE_TYPES`.
+      weights: type in which they are stored; one of `exporters.optimise.STORED_TYPES`.
     """
+    graph_def = freeze(concrete)
+    if optimised:
+        graph_def = optimise.optimise(graph_def, outputs=sorted(concrete.structured_outputs), compute=compute)
+    save(optimise.store(graph_def, weights), path)
+
+
+def freeze(concrete: Any) -> Any:
+    """The GraphDef that `write` starts from: the traced operations as they are, with constants for variables."""
     frozen = convert_variables_to_constants_v2(concrete)
     graph_def = frozen.graph.as_graph_def()
     # A name given while tracing is not safe: TensorFlow numbers it if a scope has the same letters in another case.
@@ -30,9 +44,13 @@ def write(concrete: Any, path: str) -> None:
     nodes = _needed(graph_def, list(public_names))
     for node in nodes:
         node.name = public_names.get(node.name, node.name)
-    pruned = tf.compat.v1.GraphDef(node=nodes, versions=graph_def.versions, library=graph_def.library)
+    return tf.compat.v1.GraphDef(node=nodes, versions=graph_def.versions, library=graph_def.library)
+
+
+def save(graph_def: Any, path: str) -> None:
+    """Writes a GraphDef, the same one as the same bytes."""
     with tf.io.gfile.GFile(path, 'wb') as f:
-        f.write(pruned.SerializeToString(deterministic=True))
+        f.write(graph_def.SerializeToString(deterministic=True))
 
 
 def load(path: str, *, inputs: str, outputs: Sequence[str]) -> LoadedGraph:

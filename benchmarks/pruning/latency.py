@@ -53,8 +53,9 @@ def _measure(
     figures = {}
     for fingerprint, folder in distinct.items():
         target = exports / fingerprint[:8]
-        flags = ['--config_path', str(folder / 'pipeline.config'), '--trained_checkpoint', str(folder)]
-        shape = '1,{},{},None'.format(*size)
+        config_path = str(folder / 'pipeline.config')
+        flags = ['--config_path', config_path, '--trained_checkpoint', str(folder)]
+        shape = '1,{},{},{}'.format(*size, config_loader.input_channels(config_loader.load(config_path)))
         runner.run_script(
             'export.py', [*flags, '--output_dir', str(target), '--input_shape', shape], name=f'export of {folder.name}'
         )

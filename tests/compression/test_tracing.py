@@ -169,7 +169,10 @@ def test_random_nets_hold_every_kind_of_layer():
     [
         (lambda x: tf.nn.softmax(x), "Softmax '.*', behind layer 'middle': not known to the pruner"),
         (lambda x: tf.reduce_mean(x, -1, keepdims=True), "Mean '.*', behind layer 'middle': is used in a way"),
-        (lambda x: tf.reshape(x, [1, *x.shape[1:3], 2, 2]), "Reshape '.*', behind layer 'middle': is used in a way"),
+        (
+            lambda x: tf.reshape(x, [1, *x.shape[1:3], 2, 2]),
+            "Reshape '.*', behind layer 'middle': takes the channels apart",
+        ),
         (lambda x: tf.nn.depth_to_space(x, 2), "DepthToSpace '.*', behind layer 'middle': not known"),
         (lambda x: tf.reverse(x, [-1]), "ReverseV2 '.*', behind layer 'middle': not known"),
     ],

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from PIL import Image
 
 import compress
+import export
 import train
 from builders import config_loader
 from core.errors import CheckpointError, UsageError, UserError
@@ -184,3 +185,18 @@ def test_a_full_disk_leaves_nothing(flags, tmp_path):
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
     assert done.returncode == 1 and 'cannot write the checkpoint' in line and 'Traceback' not in done.stderr
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_was_cut_by_widths_is_exported_and_cut_again(flags, tmp_path):
+    assert compress.main([*flags, '--scope=global', '--compression_factor=0.5']) == 0
+    out = tmp_path / 'out'
+    again = ['--config_path', str(out / 'pipeline.config'), '--input_checkpoint', str(out)]
+    assert compress.main([*flags, *again, '--output_dir', str(tmp_path / 'again'), '--compression_factor=0.75']) == 0
+
+    first, second = shapes(out), shapes(tmp_path / 'again')
+    kernel = f'{_PYRAMID}/weights'
+    assert second[kernel][3] == first[kernel][3] * 3 // 4
+    config = str(tmp_path / 'again' / 'pipeline.config')
+    exported = ['--trained_checkpoint', str(tmp_path / 'again'), '--output_dir', str(tmp_path / 'export')]
+    assert export.main(['--config_path', config, *exported]) == 0

@@ -1,0 +1,1 @@
+"""What `benchmarks.inference` compares: networks, and the artefacts that are written of them."""

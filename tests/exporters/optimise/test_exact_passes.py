@@ -1,0 +1,211 @@
+"""Each pass against the graph that it replaces; whole numbers where the two must agree to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from exporters.optimise import batch_norm, commuting, convolutions, pixels, resizing, rewriting
+from tests.exporters.optimise import graphs
+
+
+def _rewritten(function, shape, *rules, dtype=tf.float32):
+    graph_def = graphs.build(function, shape, dtype)
+    rewritten = graph_def
+    for rule in rules:
+        rewritten = rewriting.rewrite(rewritten, [graphs.OUTPUT], rule)
+    return graph_def, rewritten
+
+
+def _norm(x, op=tf.raw_ops.FusedBatchNormV3, **settings):
+    channels = x.shape[-1]
+    gamma, beta, mean = (graphs.noise(channels, seed=seed) for seed in range(3))
+    variance = np.exp(graphs.noise(channels, seed=3))
+    settings = {'is_training': False, 'epsilon': 1e-3} | settings
+    return op(x=x, scale=gamma, offset=beta, mean=mean, variance=variance, **settings)[0]
+
+
+NORMS = [tf.raw_ops.FusedBatchNorm, tf.raw_ops.FusedBatchNormV2, tf.raw_ops.FusedBatchNormV3]
+
+
+@pytest.mark.parametrize('op', NORMS)
+def test_batch_norm_goes_into_the_convolution(op):
+    kernel = graphs.noise(3, 3, 4, 5)
+    before, after = _rewritten(
+        lambda x: tf.nn.relu(_norm(tf.nn.conv2d(x, kernel, [1, 2], 'SAME', dilations=1), op)),
+        (2, 7, 9, 4),
+        batch_norm.fold,
+    )
+    assert graphs.ops(after) == {'Placeholder', 'Const', 'Conv2D', 'BiasAdd', 'Relu', 'Identity'}
+    values = graphs.noise(2, 7, 9, 4, seed=9)
+    np.testing.assert_allclose(graphs.run(after, values), graphs.run(before, values), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_goes_into_dilated_and_depthwise_convolutions():
+    depthwise, kernel = graphs.noise(3, 3, 4, 2), graphs.noise(3, 3, 8, 5, seed=1)
+
+    def function(x):
+        x = _norm(tf.nn.depthwise_conv2d(x, depthwise, [1, 1, 1, 1], 'SAME'))
+        return _norm(tf.nn.conv2d(x, kernel, 1, 'SAME', dilations=2))
+
+    before, after = _rewritten(function, (1, 7, 9, 4), batch_norm.fold)
+    assert 'Mul' not in graphs.ops(after) and 'FusedBatchNormV3' not in graphs.ops(after)
+    values = graphs.noise(1, 7, 9, 4, seed=9)
+    np.testing.assert_allclose(graphs.run(after, values), graphs.run(before, values), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('reason', ['no convolution', 'read twice', 'bias between'])
+def test_batch_norm_with_nothing_to_go_into_is_arithmetic(reason):
+    kernel = graphs.noise(1, 1, 4, 4)
+
+    def function(x):
+        if reason == 'no convolution':
+            return _norm(tf.nn.relu(x))
+        y = tf.nn.conv2d(x, kernel, 1, 'SAME')
+        return _norm(y) + y if reason == 'read twice' else _norm(tf.nn.relu6(y))
+
+    before, after = _rewritten(function, (1, 3, 5, 4), batch_norm.fold)
+    assert 'Mul' in graphs.ops(after)
+    values = graphs.noise(1, 3, 5, 4, seed=9)
+    np.testing.assert_allclose(graphs.run(after, values), graphs.run(before, values), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_in_training_is_left_alone():
+    def function(x):
+        empty = np.zeros(0, np.float32)
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=[1.0], offset=[0.0], mean=empty, variance=empty, is_training=True
+        )[0]
+
+    before, after = _rewritten(function, (1, 3, 5, 1), batch_norm.fold)
+    assert graphs.ops(after) == graphs.ops(before)
+
+
+@pytest.mark.parametrize('height, width, rate', [(7, 9, (2, 2)), (8, 11, (3, 3)), (5, 5, (4, 4)), (9, 7, (2, 3))])
+def test_convolution_on_tiles_becomes_dilation(height, width, rate):
+    kernel = graphs.integers(3, 3, 2, 3)
+
+    def function(x):
+        filled = [(-(size + 2 * r) % r) for size, r in zip((height, width), rate, strict=True)]
+        paddings = [[r, r + more] for r, more in zip(rate, filled, strict=True)]
+        tiles = tf.raw_ops.SpaceToBatchND(input=x, block_shape=rate, paddings=paddings)
+        tiles = tf.nn.conv2d(tiles, kernel, 1, 'VALID')
+        return tf.raw_ops.BatchToSpaceND(input=tiles, block_shape=rate, crops=[[0, more] for more in filled])
+
+    before, after = _rewritten(function, (2, height, width, 2), convolutions.native_dilation)
+    assert graphs.ops(after) == {'Placeholder', 'Const', 'Conv2D', 'Identity'}
+    (node,) = (n for n in after.node if n.op == 'Conv2D')
+    assert node.attr['padding'].s == b'SAME' and list(node.attr['dilations'].list.i) == [1, *rate, 1]
+    values = graphs.integers(2, height, width, 2, seed=1)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+@pytest.mark.parametrize('height, width, padding', [(9, 13, b'SAME'), (8, 13, b'EXPLICIT')])
+def test_padding_goes_into_the_convolution(height, width, padding):
+    kernel = graphs.integers(7, 7, 3, 4)
+
+    def function(x):
+        return tf.nn.conv2d(tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]]), kernel, 2, 'VALID')
+
+    before, after = _rewritten(function, (1, height, width, 3), convolutions.merge_padding)
+    (node,) = (n for n in after.node if n.op == 'Conv2D')
+    assert node.attr['padding'].s == padding and 'Pad' not in graphs.ops(after)
+    values = graphs.integers(1, height, width, 3, seed=1)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+def test_padding_with_another_value_stays():
+    def function(x):
+        return tf.nn.conv2d(
+            tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1), np.ones((3, 3, 2, 2), 'f'), 1, 'VALID'
+        )
+
+    before, after = _rewritten(function, (1, 4, 5, 2), convolutions.merge_padding)
+    values = graphs.integers(1, 4, 5, 2)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+@pytest.mark.parametrize(
+    'size, expected', [((5, 9), 'MaxPool'), ((3, 5), 'MaxPool'), ((9, 17), None), ((4, 9), 'ResizeBilinear')]
+)
+def test_a_resize_to_every_nth_pixel_takes_those(size, expected):
+    before, after = _rewritten(lambda x: resizing.resize(x, list(size)), (2, 9, 17, 3), resizing.halve_by_slicing)
+    assert graphs.ops(after) & {'MaxPool', 'ResizeBilinear'} == ({expected} if expected else set())
+    values = graphs.noise(2, 9, 17, 3)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+def test_arithmetic_on_pixels_waits_until_they_are_picked_and_is_a_convolution():
+    def function(x):
+        centred = (tf.cast(x, tf.float32) - tf.constant([123.68, 116.779, 103.939])) / 4.0
+        return resizing.resize(centred, [5, 9])
+
+    rules = (resizing.halve_by_slicing, pixels.as_convolution)
+    before, after = _rewritten(function, (1, 9, 17, 3), *rules, dtype=tf.uint8)
+    assert not graphs.ops(after) & {'Sub', 'RealDiv', 'ResizeBilinear', 'MaxPool'}
+    values = np.random.default_rng(0).integers(0, 256, (1, 9, 17, 3), np.uint8)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+@pytest.mark.parametrize('size', [(33, 65), (40, 70)])
+def test_enlarging_twice_is_enlarging_once(size):
+    def function(x):
+        return resizing.resize(resizing.resize(x, [9, 17]), list(size))
+
+    before, after = _rewritten(function, (1, 5, 9, 2), resizing.merge_enlargements)
+    assert sum(node.op == 'ResizeBilinear' for node in after.node) == 1
+    values = graphs.noise(1, 5, 9, 2)
+    np.testing.assert_allclose(graphs.run(after, values), graphs.run(before, values), atol=2e-6)
+
+
+@pytest.mark.parametrize('first, second', [((8, 17), (33, 65)), ((9, 17), (8, 17))])
+def test_other_resizes_are_not_merged(first, second):
+    _, after = _rewritten(
+        lambda x: resizing.resize(resizing.resize(x, list(first)), list(second)),
+        (1, 5, 9, 2),
+        resizing.merge_enlargements,
+    )
+    assert sum(node.op == 'ResizeBilinear' for node in after.node) == 2
+
+
+@pytest.mark.parametrize('batch, height, width', [(1, 5, 9), (2, 3, 4), (1, 4, 3)])
+def test_a_dilated_convolution_comes_before_the_enlargement(batch, height, width):
+    kernel, bias = graphs.integers(3, 3, 2, 3), graphs.integers(3)
+
+    def function(x):
+        enlarged = resizing.resize(x, [2 * height - 1, 2 * width - 1])
+        return tf.nn.bias_add(tf.nn.conv2d(enlarged, kernel, 1, 'SAME', dilations=2), bias)
+
+    before, after = _rewritten(function, (batch, height, width, 2), commuting.convolve_first)
+    assert 'TensorScatterUpdate' in graphs.ops(after)
+    values = 4 * graphs.integers(batch, height, width, 2, seed=1)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+def test_a_pointwise_convolution_comes_before_the_enlargement():
+    kernel, bias = graphs.integers(1, 1, 4, 3), graphs.integers(3)
+
+    def function(x):
+        return tf.nn.bias_add(tf.nn.conv2d(resizing.resize(x, [9, 25]), kernel, 1, 'SAME'), bias)
+
+    before, after = _rewritten(function, (2, 5, 7, 4), commuting.convolve_first)
+    order = [node.op for node in after.node if node.op in ('Conv2D', 'BiasAdd', 'ResizeBilinear')]
+    assert order == ['Conv2D', 'BiasAdd', 'ResizeBilinear']
+    values = 8 * graphs.integers(2, 5, 7, 4, seed=1)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
+@pytest.mark.parametrize(
+    'settings', [{'strides': 2}, {'dilations': 3}, {'padding': 'VALID', 'dilations': 2}], ids=lambda s: '-'.join(s)
+)
+def test_other_convolutions_stay_behind_the_enlargement(settings):
+    kernel = graphs.integers(3, 3, 2, 3)
+
+    def function(x):
+        enlarged = resizing.resize(x, [9, 17])
+        convolved = tf.nn.conv2d(enlarged, kernel, **({'strides': 1, 'padding': 'SAME'} | settings))
+        return tf.nn.bias_add(convolved, np.zeros(3, np.float32))
+
+    _, after = _rewritten(function, (1, 5, 9, 2), commuting.convolve_first)
+    assert [n.op for n in after.node if n.op in ('Conv2D', 'ResizeBilinear')] == ['ResizeBilinear', 'Conv2D']

@@ -25,7 +25,7 @@ from recompute.segments import KEEP_ALL, KEEP_NONE, SegmentOptions
 _AUTO_WORK = 1 / 3
 # What TensorFlow itself takes in its first steps: compiled kernels and their scratch memory, about the same for every
 # model measured (benchmarks/gradient_checkpointing.py --suite predicted).
-RUNTIME_BYTES = 250_000_000
+RUNTIME_BYTES = 190_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
 # More positions than any network of the project has; beyond, a first plan on fewer bounds the search.

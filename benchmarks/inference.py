@@ -69,12 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     flags = make_parser().parse_args(argv)
-    if (flags.config_path is None) != (flags.checkpoint is None) or (flags.checkpoint and ',' in flags.filter_scales):
-        raise UsageError('--checkpoint: needs --config_path, and --filter_scales with the one width of that config')
     picture = _picture(flags)
     if flags.write:
         _write(flags, picture)
         return 0
+    if (flags.config_path is None) != (flags.checkpoint is None) or (flags.checkpoint and ',' in flags.filter_scales):
+        raise UsageError('--checkpoint: needs --config_path, and --filter_scales with the one width of that config')
     settings = side_by_side.Settings(threads=flags.threads, rounds=flags.rounds)
     result: dict[str, Any] = {
         'benchmark': 'inference',

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from core import command_line
-from core.errors import CheckpointError, ConfigError, UsageError, UserError
+from core.errors import CheckpointError, ConfigError, DamagedCheckpointError, UsageError, UserError
 
 if TYPE_CHECKING:
     from engine.eval_lib import Evaluator
@@ -187,9 +187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 verbose=args.verbose,
             )
         except CheckpointError as error:
-            if not several or tf.io.gfile.exists(f'{path}.index'):
+            damaged = isinstance(error, DamagedCheckpointError) and tf.io.gfile.exists(f'{path}.index')
+            if not several or (tf.io.gfile.exists(f'{path}.index') and not damaged):
                 raise
-            print(f'note: {path}: removed before it was scored ({str(error).splitlines()[0]}); going on', flush=True)
+            why = 'cannot be scored' if damaged else 'removed before it was scored'
+            print(f'note: {path}: {why} ({str(error).splitlines()[0]}); going on', flush=True)
             continue
         num_scored += 1
         written = eval_results.write(
@@ -203,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if predictions:
             print(predictions.problem or predictions.describe(), flush=True)
     if not num_scored and not args.follow:
-        raise CheckpointError(f'{args.train_dir}: every checkpoint was removed before it could be scored')
+        raise CheckpointError(f'{args.train_dir}: every checkpoint was damaged, or removed before it could be scored')
     if predictions and predictions.problem:
         raise UserError(predictions.problem)
     return 0

@@ -80,6 +80,12 @@ def make_parser(description: str = __doc__ or '', examples: str = _EXAMPLES) -> 
     command_line.add_boolean(
         parser, 'image_summaries', default=False, help='show image | label | prediction in TensorBoard'
     )
+    command_line.add_boolean(
+        parser,
+        'log_examples',
+        default=False,
+        help="write the file names of each step's batch into LOGDIR/examples.jsonl, each step once",
+    )
     parser.add_argument(
         '--num_clones',
         type=int,
@@ -123,6 +129,7 @@ def prepare(flags: argparse.Namespace) -> tuple[PipelineConfig, TrainOptions]:
         save_interval_secs=flags.save_interval_secs,
         max_checkpoints_to_keep=flags.max_checkpoints_to_keep,
         image_summaries=flags.image_summaries,
+        log_examples=flags.log_examples,
         num_clones=flags.num_clones,
         clone_on_cpu=flags.clone_on_cpu,
     )

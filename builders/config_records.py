@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from core.fields import FILENAME, IMAGE, LABEL
 from protos.input_reader_pb2 import InputReader
 from protos.pipeline_pb2 import PipelineConfig
 
-_SHARD = re.compile(r'(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$')
 _MAX_LISTED = 10
 _CHUNK = 32
 
@@ -100,26 +98,9 @@ def _files(patterns: Any) -> tuple[list[str], list[str]]:
     from inputs import pipeline
 
     try:
-        files = pipeline.record_files(patterns)
+        return pipeline.record_files(patterns), []
     except DataError as error:
         return [], str(error).splitlines()
-    return files, _missing_shards(files)
-
-
-def _missing_shards(files: list[str]) -> list[str]:
-    """A line for each numbered set of shards of which some are not on disk (a pattern may well name only some)."""
-    import tensorflow as tf
-
-    sets = {(match['stem'], match['count']) for match in map(_SHARD.match, files) if match}
-    problems = []
-    for stem, count in sorted(sets):
-        absent = [i for i in range(int(count)) if not tf.io.gfile.exists(f'{stem}-{i:05d}-of-{count}')]
-        if absent:
-            others = f' and {len(absent) - 1} more' if len(absent) > 1 else ''
-            present = int(count) - len(absent)
-            missing = f'{stem}-{absent[0]:05d}-of-{count}{others}'
-            problems.append(f'{missing} missing, {present} of {int(count)} shards are there; convert or copy again')
-    return problems
 
 
 def _read(files: list[str], channels: int, sample: int | None, progress: Callable[[int], object]) -> _Found:

@@ -84,33 +84,45 @@ def build_train(
     seed: int | None = None,
     first_step: int = 0,
 ) -> tf.data.Dataset:
-    """Training batches without end, see `inputs.pipeline.training_dataset`.
+    """Training batches without end, see `inputs.pipeline.TrainingRecords.batches`.
 
     Args:
       config: a validated PipelineConfig.
       batch_size: instead of train_config.batch_size.
       seed: instead of train_config.random_seed.
-      first_step: where a resumed run goes on: the batches of earlier steps are passed over.
+      first_step: where a resumed run goes on.
 
     Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+    """
+    batch_size = batch_size or config.train_config.batch_size
+    return build_train_records(config).batches(
+        batch_size=batch_size,
+        seed=config.train_config.random_seed if seed is None else seed,
+        first_example=first_step * batch_size,
+    )
+
+
+def build_train_records(
+    config: pipeline_pb2.PipelineConfig, *, cache_limit_bytes: int = pipeline.CACHE_LIMIT_BYTES
+) -> pipeline.TrainingRecords:
+    """The records of `train_input_reader` with the augmentations of `train_config`.
+
+    Args:
+      cache_limit_bytes: decoded size up to which they are decoded once, into memory, with the first batches.
     """
     train, reader = config.train_config, config.train_input_reader
     model = _model(config)
     ignore_label = model.loss.ignore_label
-    batch_size = batch_size or train.batch_size
-    return pipeline.training_dataset(
+    return pipeline.TrainingRecords(
         reader.tf_record_input_reader.input_path,
         augmentations=build_augmentations(train.preprocessor_step, ignore_label=ignore_label),
-        batch_size=batch_size,
         num_classes=model.num_classes,
         ignore_label=ignore_label,
-        seed=train.random_seed if seed is None else seed,
         shuffle=reader.shuffle,
-        shuffle_buffer=reader.shuffle_buffer,
-        num_readers=reader.num_readers,
         num_parallel_calls=_parallel_calls(reader),
-        first_example=first_step * batch_size,
         channels=model.feature_extractor.input_channels,
+        cache_limit_bytes=cache_limit_bytes,
+        allow_damaged_framing=train.skip_damaged_records,
     )
 
 
@@ -123,6 +135,16 @@ def build_eval(config: pipeline_pb2.PipelineConfig) -> tf.data.Dataset:
         ignore_label=config.eval_config.ignore_label,
         channels=_model(config).feature_extractor.input_channels,
         num_parallel_calls=_parallel_calls(reader),
+    )
+
+
+def first_eval_damage(config: pipeline_pb2.PipelineConfig) -> str | None:
+    """The first record of `eval_input_reader` that cannot be used, see `inputs.pipeline.first_damage`."""
+    return pipeline.first_damage(
+        config.eval_input_reader.tf_record_input_reader.input_path,
+        num_classes=_model(config).num_classes,
+        ignore_label=config.eval_config.ignore_label,
+        channels=_model(config).feature_extractor.input_channels,
     )
 
 
@@ -148,7 +170,8 @@ def check_reader(config: pipeline_pb2.PipelineConfig, split: str) -> None:
     Raises DataError for files, ConfigError for another class count.
     """
     reader = config.train_input_reader if split == 'train' else config.eval_input_reader
-    pipeline.record_files(reader.tf_record_input_reader.input_path)
+    may_be_cut_off = split == 'train' and config.train_config.skip_damaged_records
+    pipeline.record_files(reader.tf_record_input_reader.input_path, check_lengths=not may_be_cut_off)
     build_label_map(reader, num_classes(config))
 
 

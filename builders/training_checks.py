@@ -62,6 +62,11 @@ def batch_problems(train: TrainConfig) -> Iterator[str]:
             f'train_config.gradient_accumulation_steps: got {parts}, which does not divide '
             f'train_config.batch_size {train.batch_size}'
         )
+    if parts > 1 and train.non_finite_policy == TrainConfig.SKIP:
+        yield (
+            f'train_config.non_finite_policy: SKIP does not go with gradient_accumulation_steps {parts}, as batch norm '
+            'has moved with the first part; choose STOP or ROLLBACK'
+        )
 
 
 def average_problems(config: PipelineConfig) -> Iterator[str]:

@@ -38,3 +38,16 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint that is missing, broken or of another model. Exit code 1."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint of which bytes are missing or wrong. Exit code 1.
+
+    Args:
+      path: its prefix.
+      what: what is wrong with it, in a few words.
+    """
+
+    def __init__(self, path: str, what: str):
+        self.path, self.what = path, what
+        super().__init__(f'{path}: {what}; use another, or copy it again')

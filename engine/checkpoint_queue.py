@@ -14,8 +14,8 @@ from engine import checkpoints, eval_results
 
 
 def newest(train_dir: str) -> str:
-    """The newest checkpoint; CheckpointError if there is none."""
-    path = checkpoints.latest(train_dir)
+    """The newest checkpoint that is not damaged (see `checkpoints.newest_sound`); CheckpointError if there is none."""
+    path = checkpoints.newest_sound(train_dir)
     if path is None:
         raise CheckpointError(f'{train_dir}: no checkpoint (model.ckpt-<step>) in this directory; check --train_dir')
     return path

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, DamagedCheckpointError
+
+_LOGGER = logging.getLogger(__name__)
 
 GLOBAL_STEP = 'global_step'
+# Of the names of numbers about a training that are no variable of its model.
+TRAINING_PREFIX = 'training/'
 # What TensorFlow raises for torn and flipped bytes: a bare IndexError among them.
 READ_ERRORS = (IndexError, UnicodeDecodeError, ValueError, RuntimeError, tf.errors.OpError)
 
@@ -31,7 +37,8 @@ class Reader:
         if not tf.io.gfile.exists(path) and not tf.io.gfile.exists(f'{path}.index'):
             raise CheckpointError(f'{path}: no such checkpoint (looked for {path}.index){_nearby(path)}')
         if tf.io.gfile.exists(f'{path}.index') and not tf.io.gfile.glob(f'{glob_escape(path)}.data-*'):
-            raise CheckpointError(f'{path}: the index is there but its data file {path}.data-00000-of-00001 is missing')
+            missing = f'{os.path.basename(path)}.data-00000-of-00001'
+            raise DamagedCheckpointError(path, f'the index is there but its data file {missing} is missing')
         try:
             self._reader = tf.train.load_checkpoint(path)
             self.shapes: dict[str, list[int]] = dict(self._reader.get_variable_to_shape_map())
@@ -59,14 +66,47 @@ class Reader:
 
 
 def read(path: str | os.PathLike) -> Reader:
-    """Opens the checkpoint `path`: a prefix, one of its files, or a directory, whose newest is taken."""
+    """Opens the checkpoint `path`: a prefix, one of its files, or a directory, whose `newest_sound` is taken."""
     path = os.fspath(path)
     if tf.io.gfile.isdir(path):
-        newest = latest(path)
+        newest = newest_sound(path)
         if newest is None:
             raise CheckpointError(f'{path}: no checkpoint (model.ckpt-<step>.index) in this directory')
         return Reader(newest)
     return Reader(_V2_SUFFIX.sub('', path))
+
+
+def newest_sound(directory: str | os.PathLike, *, damaged: Callable[[str], object] | None = None) -> str | None:
+    """The newest checkpoint of `directory` whose every byte reads well; None if it holds no checkpoint.
+
+    Each damaged one is reported in one line, as a warning, before the one before it is tried.
+
+    Args:
+      damaged: called with the path of each damaged one.
+
+    Raises CheckpointError if all are damaged.
+    """
+    directory = os.fspath(directory)
+    found = all_checkpoints(directory)
+    if not found:
+        other = latest(directory)
+        found = [other] if other else []
+    num_damaged = 0
+    for path in reversed(found):
+        try:
+            Reader(path).verify()
+            return path
+        except CheckpointError as error:
+            if not tf.io.gfile.exists(f'{path}.index') and not tf.io.gfile.exists(path):
+                continue  # a training beside us has removed it meanwhile
+            what = error.what if isinstance(error, DamagedCheckpointError) else str(error)
+            _LOGGER.warning('%s: %s; trying the one before', path, what)
+        num_damaged += 1
+        if damaged:
+            damaged(path)
+    if num_damaged:
+        raise CheckpointError(f'{directory}: all {num_damaged} checkpoints are damaged')
+    return None
 
 
 def all_checkpoints(directory: str | os.PathLike) -> list[str]:
@@ -105,14 +145,12 @@ def _nearby(path: str) -> str:
     return f'; the newest there is {found[-1]}' if found else ''
 
 
-def _damaged(path: str, error: Exception, name: str = '') -> CheckpointError:
+def _damaged(path: str, error: Exception, name: str = '') -> DamagedCheckpointError:
     where = f' at {name}' if name else ''
-    return CheckpointError(
-        f'{path}: the checkpoint is damaged or incomplete{where} ({first_line(error)}); use another, or copy it again'
-    )
+    return DamagedCheckpointError(path, f'the checkpoint is damaged or incomplete{where} ({first_line(error)})')
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 200 characters."""
+    """The first line of an error's message, at most 400 characters."""
     message = getattr(error, 'message', None) or str(error)
-    return str(message).strip().splitlines()[0][:200] if str(message).strip() else type(error).__name__
+    return str(message).strip().splitlines()[0][:400] if str(message).strip() else type(error).__name__

@@ -10,6 +10,7 @@ A checkpoint is written under a temporary name and renamed, its index last: what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -23,11 +24,13 @@ from core.errors import CheckpointError
 from engine.checkpoint_reader import (
     GLOBAL_STEP,
     READ_ERRORS,
+    TRAINING_PREFIX,
     Reader,
     all_checkpoints,
     first_line,
     glob_escape,
     latest,
+    newest_sound,
     read,
     step_of,
 )
@@ -35,13 +38,16 @@ from engine.restore import RestoreReport, compare, restore_variables
 
 __all__ = [
     'GLOBAL_STEP',
+    'TRAINING_PREFIX',
     'Reader',
     'RestoreReport',
     'all_checkpoints',
     'compare',
     'copy',
+    'first_line',
     'glob_escape',
     'latest',
+    'newest_sound',
     'read',
     'remove',
     'remove_unfinished',
@@ -72,10 +78,14 @@ def write(prefix: str | os.PathLike, tensors: Mapping[str, tf.Tensor | tf.Variab
             values = [tf.convert_to_tensor(tensors[name]) for name in names]
             tf.raw_ops.SaveV2(prefix=temporary, tensor_names=names, shape_and_slices=[''] * len(names), tensors=values)
         shards = sorted(tf.io.gfile.glob(f'{glob_escape(temporary)}.data-*'))
-        for path in [*shards, f'{temporary}.index']:
+        written = [*shards, f'{temporary}.index']
+        for path in written:
+            _reach_disk(path)
+        for path in written:
             tf.io.gfile.rename(path, prefix + path[len(temporary) :], overwrite=True)
-    except tf.errors.OpError as error:
-        remove(temporary)
+        _reach_disk(directory or '.')
+    except (OSError, tf.errors.OpError) as error:
+        _remove_all(temporary)
         raise CheckpointError(f'{prefix}: cannot write the checkpoint: {first_line(error)}') from error
     return prefix
 
@@ -95,13 +105,18 @@ def copy(source: str, target: str) -> None:
 def save(directory: str | os.PathLike, step: int, tensors: Mapping[str, tf.Tensor | tf.Variable | np.ndarray]) -> str:
     """Writes `<directory>/model.ckpt-<step>` and makes it the newest of the file `checkpoint`; returns its prefix.
 
-    `global_step` is added (int64) unless `tensors` has it.
+    `global_step` is added (int64) unless `tensors` has it. Raises CheckpointError if the file system refuses.
     """
     directory = os.fspath(directory)
     path = write(os.path.join(directory, f'model.ckpt-{step}'), {GLOBAL_STEP: np.int64(step), **tensors})
     state = _read_state(directory)
     listed = [p for p in _listed(state, directory) if p != path]
-    _write_state(directory, [*listed, path], state.last_preserved_timestamp or time.time())
+    try:
+        _write_state(directory, [*listed, path], state.last_preserved_timestamp or time.time())
+    except tf.errors.OpError as error:
+        raise CheckpointError(
+            f'{path}: written, but the file {_STATE} beside it cannot be: {first_line(error)}'
+        ) from error
     return path
 
 
@@ -141,6 +156,23 @@ def remove_unfinished(directory: str | os.PathLike) -> None:
         if tf.io.gfile.isdir(path):
             tf.io.gfile.rmtree(path)
         else:
+            tf.io.gfile.remove(path)
+
+
+def _reach_disk(path: str) -> None:
+    """Waits until a local file or folder is on the disk: a power cut after this costs nothing of it."""
+    if os.path.exists(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_all(prefix: str) -> None:
+    """Removes what begins with `prefix` as far as the file system lets us: it has refused something already."""
+    with contextlib.suppress(OSError, tf.errors.OpError):
+        for path in tf.io.gfile.glob(f'{glob_escape(prefix)}*'):
             tf.io.gfile.remove(path)
 
 

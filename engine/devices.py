@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import tensorflow as tf
 
@@ -59,6 +60,12 @@ def keep_order_of_sums() -> None:
     wait; fused and alone they round differently where oneDNN has no kernel for a number of channels.
     """
     tf.config.optimizer.set_experimental_options({'arithmetic_optimization': False, 'remapping': False})
+
+
+def num_threads() -> int:
+    """How many threads share one operation; the order of its sums, and so its last bits, depend on it."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return tf.config.threading.get_intra_op_parallelism_threads() or available
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

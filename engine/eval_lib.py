@@ -209,8 +209,7 @@ class Evaluator:
         )
 
     def _examples(self) -> Iterator[_Example]:
-        patterns = self.config.eval_input_reader.tf_record_input_reader.input_path
-        with pipeline.user_errors(patterns):
+        with pipeline.user_errors(functools.partial(input_builder.first_eval_damage, self.config)):
             for example in input_builder.build_eval(self.config):
                 name = example[fields.FILENAME].numpy().decode('utf-8', 'replace')
                 image, label = self._fit(example[fields.IMAGE], example[fields.LABEL], name)

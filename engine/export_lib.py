@@ -75,7 +75,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     _check_output_dir(output_dir)
     if any(options.is_coarse(name) for name in options.formats):
         input_builder.check_reader(config, 'eval')
-    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
+    checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from builders import input_builder, losses_builder, model_builder, optimizer_builder
+from builders import losses_builder, model_builder, optimizer_builder
 from core import fields, schedules
 from core.errors import DataError
 from core.learning_rate_range import SmoothedLoss, Suggestion, suggest
 from engine import output_folder, train_lib
-from engine.train_lib import DatasetBuilder, ModelBuilder, TrainOptions
+from engine.train_input import DatasetBuilder, TrainInput
+from engine.train_lib import ModelBuilder, TrainOptions
 from engine.train_step import TOTAL_LOSS
 from protos.pipeline_pb2 import PipelineConfig
 from reports import learning_rate_curve
@@ -65,7 +66,7 @@ def find(
     sweep: Sweep,
     *,
     build_model: ModelBuilder = model_builder.build,
-    build_dataset: DatasetBuilder = input_builder.build_train,
+    build_dataset: DatasetBuilder | None = None,
 ) -> Found:
     """Trains with every optimiser setting of the config but its schedule, from `fine_tune_checkpoint` or from scratch.
 
@@ -85,7 +86,8 @@ def find(
     train_step = train_lib.make_step(config, options, model, state, optimizer, strategy)
     losses: list[float] = []
     smoothed = SmoothedLoss(sweep.smoothing)
-    for batch in train_lib.batches(config, strategy, build_dataset, 0):
+    train_input = TrainInput(config, strategy, logdir=options.logdir, build_dataset=build_dataset)
+    for batch in train_input.batches(0, 0):
         scalars = train_step({name: batch[name] for name in (fields.IMAGE, fields.LABEL)})
         losses.append(float(scalars[TOTAL_LOSS]))
         smoothed.add(losses[-1])

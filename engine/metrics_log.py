@@ -1,28 +1,33 @@
-"""`metrics.jsonl`: one JSON object per log interval, in step order, each step once, across restarts."""
+"""One JSON object a line, in step order, each step once, across restarts: `metrics.jsonl`, `examples.jsonl`."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
+METRICS = 'metrics.jsonl'
+EXAMPLES = 'examples.jsonl'
+
 
 class MetricsLog:
-    """Appends to `<directory>/metrics.jsonl`.
+    """Appends to `<directory>/<filename>`.
 
     Args:
       directory: made if missing.
       resumed_step: lines of later steps, and a line torn by a crash, are dropped: those steps are done again.
+      filename: METRICS or EXAMPLES.
     """
 
-    def __init__(self, directory: str, *, resumed_step: int):
-        self.path = os.path.join(directory, 'metrics.jsonl')
+    def __init__(self, directory: str, *, resumed_step: int, filename: str = METRICS):
+        self.path = os.path.join(directory, filename)
         tf.io.gfile.makedirs(directory)
         self._write(_lines_until(self.path, resumed_step))
 
-    def append(self, step: int, values: Mapping[str, float]) -> None:
+    def append(self, step: int, values: Mapping[str, Any]) -> None:
         """Adds {"step": step, **values} as one line, on disk when this returns."""
         with tf.io.gfile.GFile(self.path, 'a') as file:
             file.write(json.dumps({'step': step, **values}) + '\n')

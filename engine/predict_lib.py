@@ -55,7 +55,7 @@ def from_checkpoint(
       views: how the network looks at an image.
     """
     views.check_padding(pad_to_shape)
-    checkpoints.read(checkpoint)  # a wrong path is told before the model is built
+    checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape)

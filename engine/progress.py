@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -51,9 +52,14 @@ class Progress:
         """The compiled step exists; the time until here does not count for the time left."""
         self._started = time.monotonic()
 
+    def move_to(self, step: int) -> None:
+        """Training goes on from `step`, an earlier one."""
+        self._bar.n = step
+        self._bar.refresh()
+
     def show(self, step: int, values: Mapping[str, float]) -> None:
         """The newest `total_loss`, `learning_rate` and `images_per_second`."""
-        loss, rate, speed = (values[key] for key in ('total_loss', 'learning_rate', 'images_per_second'))
+        loss, rate, speed = (values.get(key, math.nan) for key in ('total_loss', 'learning_rate', 'images_per_second'))
         self._bar.set_postfix_str(f'loss {loss:.4g}, learning rate {rate:.3g}, {speed:.3g} images/s')
         if not self._terminal:
             of = f'/{self._num_steps}' if self._num_steps else ''

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import CheckpointError
-from engine.checkpoint_reader import GLOBAL_STEP, Reader, read
+from engine.checkpoint_reader import GLOBAL_STEP, TRAINING_PREFIX, Reader, read
 
 _LISTED = 20
 _RGB = 3
@@ -132,7 +132,8 @@ def _sees_the_image(name: str, theirs: Sequence[int], ours: Sequence[int], input
 def _is_training_state(name: str, reader: Reader) -> bool:
     """A slot is named after another tensor, `<variable>/<slot>`; TensorFlow 1's Adam also stores its two powers."""
     parent = name.rpartition('/')[0]
-    return name in (GLOBAL_STEP, 'beta1_power', 'beta2_power') or parent in reader.shapes
+    known = name in (GLOBAL_STEP, 'beta1_power', 'beta2_power') or name.startswith(TRAINING_PREFIX)
+    return known or parent in reader.shapes
 
 
 def _section(title: str, names: list[str]) -> list[str]:

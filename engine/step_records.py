@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import UserError
-from engine.train_step import LEARNING_RATE
+from engine.train_step import LEARNING_RATE, SKIPPED
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class NotFiniteError(UserError):
-    """A loss or gradient became infinite or not a number: training cannot go on. Exit code 1."""
+    """A loss, gradient or weight became infinite or not a number: training cannot go on. Exit code 1."""
 
 
 class StepRecords:
@@ -27,14 +30,23 @@ class StepRecords:
         """Remembers one step: its number, its scalars on the device, its file names [B] per replica."""
         self._on_device.append((step, scalars, filenames))
 
-    def drain(self, last_checkpoint: str | None) -> None:
-        """Fetches what is on the device; NotFiniteError names the first step, losses and files that went wrong."""
+    def drain(self, last_checkpoint: str | None) -> int:
+        """Fetches what is on the device; returns how many of these steps were skipped, each with a warning.
+
+        NotFiniteError names the first other step whose scalars are not finite, with its losses and files.
+        """
         pending, self._on_device = self._on_device, []
+        skipped = 0
         for step, scalars, filenames in pending:
             values = {name: float(value) for name, value in scalars.items()}
-            if not all(map(math.isfinite, values.values())):
+            if values.pop(SKIPPED, 0.0):
+                skipped += 1
+                _LOGGER.warning('%s; the step is skipped', '; '.join(_what_happened(step, values, filenames)))
+            elif all(map(math.isfinite, values.values())):
+                self._values.append(values)
+            else:
                 raise NotFiniteError(_message(step, values, filenames, last_checkpoint))
-            self._values.append(values)
+        return skipped
 
     def take_means(self) -> dict[str, float]:
         """The mean of each scalar over the drained steps (the learning rate: of the last one), then forgets them."""
@@ -43,14 +55,25 @@ class StepRecords:
         return {**means, LEARNING_RATE: values[-1][LEARNING_RATE]} if values else means
 
 
+def file_names(filenames: Sequence[tf.Tensor]) -> list[str]:
+    """Of all replicas' examples, from strings [B] for each."""
+    return [name.decode(errors='replace') for part in filenames for name in part.numpy().ravel().tolist()]
+
+
 def _message(step: int, values: Mapping[str, float], filenames: Sequence[tf.Tensor], checkpoint: str | None) -> str:
-    names = [name.decode(errors='replace') for part in filenames for name in part.numpy().ravel().tolist()]
     return '\n'.join(
         [
-            f'step {step}: not finite: ' + ', '.join(f'{name} {value:.6g}' for name, value in values.items()),
-            f'files of that batch: {", ".join(names) if names else "unknown"}',
+            *_what_happened(step, values, filenames),
             f'last good checkpoint: {checkpoint or "none yet"}',
             'lower the learning rate, add warmup or gradient_clipping_norm to train_config.optimizer, '
-            'or check those files',
+            'check those files, or see train_config.non_finite_policy',
         ]
     )
+
+
+def _what_happened(step: int, values: Mapping[str, float], filenames: Sequence[tf.Tensor]) -> list[str]:
+    names = file_names(filenames)
+    return [
+        f'step {step}: not finite: ' + ', '.join(f'{name} {value:.6g}' for name, value in values.items()),
+        f'files of that batch: {", ".join(names) if names else "unknown"}',
+    ]

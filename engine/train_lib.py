@@ -8,7 +8,7 @@ import functools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -24,10 +24,10 @@ from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
 from engine.summaries import PicturePanels
 from engine.train_evaluation import TrainEvaluation
-from engine.train_loop import Pace, TrainLoop
+from engine.train_input import DatasetBuilder, TrainInput
+from engine.train_loop import NotFinitePolicy, Pace, TrainLoop
 from engine.train_state import TrainState, fine_tune, resume
 from engine.train_step import make_train_step
-from inputs import pipeline
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
 from recompute.plan import Mode, Plan, Planner, Request
@@ -35,10 +35,6 @@ from recompute.plan import Mode, Plan, Planner, Request
 _LOGGER = logging.getLogger(__name__)
 
 ModelBuilder = Callable[..., SegmentationModel]
-DatasetBuilder = Callable[..., tf.data.Dataset]
-
-# Examples; a minute or so of reading.
-_PASSED_OVER = 100_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +50,7 @@ class TrainOptions:
       clone_on_cpu: those devices are CPUs.
       recompute: which activations are computed twice; None: as `train_config.gradient_checkpointing` says.
       log_memory: add the peak so far to each line of metrics, in MB.
+      log_examples: write the file names of each step's batch into `examples.jsonl`.
     """
 
     logdir: str
@@ -64,6 +61,7 @@ class TrainOptions:
     clone_on_cpu: bool = False
     recompute: Request | None = None
     log_memory: bool = False
+    log_examples: bool = False
 
 
 def train(
@@ -71,18 +69,19 @@ def train(
     options: TrainOptions,
     *,
     build_model: ModelBuilder = model_builder.build,
-    build_dataset: DatasetBuilder = input_builder.build_train,
+    build_dataset: DatasetBuilder | None = None,
 ) -> int:
     """Trains until `train_config.num_steps`, a signal, or the end of the data; returns the last step.
 
     The effective config is saved as `<logdir>/pipeline.config`. Raises NotFiniteError if a loss or gradient is not
-    finite, CheckpointError for checkpoints that cannot be used, UsageError for options that do not fit the machine or
-    the config.
+    finite, CheckpointError for checkpoints that cannot be used or written, DataError for records that cannot be used,
+    UsageError for options that do not fit the machine or the config.
     """
     train_config = config.train_config
     strategy = prepare_devices(train_config, options)
     output_folder.make(options.logdir, '--logdir')
     checkpoints.remove_unfinished(options.logdir)
+    train_input = TrainInput(config, strategy, logdir=options.logdir, build_dataset=build_dataset)
     config = losses_builder.count_class_weights(config)
     optimizer = optimizer_builder.build(train_config.optimizer, moving_average_decay=train_config.moving_average_decay)
     model, state = make_state(config, strategy, optimizer, build_model)
@@ -104,10 +103,12 @@ def train(
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
         panels=_panels(config, model) if options.image_summaries else None,
-        measured=_memory if options.log_memory else dict,
+        measured=lambda: {**train_input.counts(), **(_memory() if options.log_memory else {})},
         evaluation=evaluation,
+        not_finite=_not_finite(train_config),
+        log_examples=options.log_examples,
     )
-    return loop.run(batches(config, strategy, build_dataset, first_step))
+    return loop.run(train_input.batches)
 
 
 def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBuilder = model_builder.build) -> dict:
@@ -122,7 +123,8 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
     strategy = prepare_devices(config.train_config, single)
     optimizer = optimizer_builder.build(config.train_config.optimizer)
     model, state = make_state(config, strategy, optimizer, build_model)
-    spec = input_builder.build_train(config, batch_size=batch_size, seed=0, first_step=0).element_spec
+    records = input_builder.build_train_records(config, cache_limit_bytes=0)
+    spec = records.batches(batch_size=batch_size, seed=0).element_spec
     plans: list[Plan] = []
     make_train_step(
         model=model,
@@ -133,6 +135,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
         num_parts=config.train_config.gradient_accumulation_steps,
         planner=_planner(config.train_config, options),
         on_plan=plans.append,
+        skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
         teacher=_teacher(config, model, strategy),
     ).get_concrete_function({name: spec[name] for name in (fields.IMAGE, fields.LABEL)})
     output_folder.make(options.logdir, '--logdir')
@@ -204,6 +207,7 @@ def make_step(
             num_parts=config.train_config.gradient_accumulation_steps,
             plain=recompute_plan.is_plain(request),
         ),
+        skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
         teacher=_teacher(config, model, strategy),
     )
 
@@ -232,6 +236,8 @@ def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.dist
     devices.keep_order_of_sums()
     devices.use_bfloat16(_bfloat16(train_config))
     tf.random.set_seed(train_config.random_seed)
+    if train_config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     return strategy
 
 
@@ -285,34 +291,12 @@ def _pace(train_config: TrainConfig, options: TrainOptions) -> Pace:
     )
 
 
-def batches(
-    config: PipelineConfig, strategy: tf.distribute.Strategy, build_dataset: DatasetBuilder, first_step: int
-) -> Iterator[Mapping[str, Any]]:
-    """Distributed batches {image, label, filename}, `batch_size` over all replicas together, from `first_step` on.
-
-    Up to _PASSED_OVER examples are read and passed over, so that a resumed run sees what it would have seen. Beyond,
-    that would take too long: the seed changes instead, so that the first examples do not come first once more.
-    """
-    seed, passed_over = config.train_config.random_seed, first_step * strategy.num_replicas_in_sync
-    replica_batch = config.train_config.batch_size // strategy.num_replicas_in_sync
-    if passed_over * replica_batch > _PASSED_OVER:
-        seed, passed_over = (seed + first_step * 0x9E3779B1) % 2**31, 0
-
-    def replica_batches(_: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
-        return build_dataset(config, batch_size=replica_batch, seed=seed, first_step=passed_over)
-
-    if strategy.num_replicas_in_sync == 1:
-        iterator = iter(replica_batches())
-    else:
-        # File names are strings, which GPUs cannot hold.
-        on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
-        iterator = iter(strategy.distribute_datasets_from_function(replica_batches, on_host))
-    while True:
-        with pipeline.user_errors(config.train_input_reader.tf_record_input_reader.input_path):
-            batch = next(iterator, None)
-        if batch is None:
-            return
-        yield batch
+def _not_finite(train_config: TrainConfig) -> NotFinitePolicy:
+    policy = train_config.non_finite_policy
+    return NotFinitePolicy(
+        max_skipped_steps=train_config.max_skipped_steps if policy == TrainConfig.SKIP else None,
+        max_rollbacks=train_config.max_rollbacks if policy == TrainConfig.ROLLBACK else None,
+    )
 
 
 def _evaluation(

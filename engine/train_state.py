@@ -13,9 +13,14 @@ from core.errors import CheckpointError
 from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from core.weight_averages import MOVING_AVERAGE
-from engine import checkpoints
+from engine import checkpoints, devices
 
 _LOGGER = logging.getLogger(__name__)
+
+_SKIPPED_STEPS = f'{checkpoints.TRAINING_PREFIX}skipped_steps'
+_ROLLBACKS = f'{checkpoints.TRAINING_PREFIX}rollbacks'
+_THREADS = f'{checkpoints.TRAINING_PREFIX}threads'
+_NUMBERS = (_SKIPPED_STEPS, _ROLLBACKS, _THREADS)
 
 
 class TrainState:
@@ -26,25 +31,45 @@ class TrainState:
       variables: every variable of the model by name.
       trainable: those that gradients move, by name.
       slots: the optimiser's slot variables of each trainable variable, in the order of `optimizer.slot_names`.
+      averages: variables that no gradient moves, but the forward pass may: batch norm's averages.
+      skipped_steps: of all steps so far, those that moved nothing because something was not finite.
+      rollbacks: how often training went back to a checkpoint because something was not finite.
     """
 
     def __init__(self, model: SegmentationModel, optimizer: Optimizer):
         self.variables = model.variables_by_name()
         moved = {id(variable) for variable in model.trainable_variables}
         self.trainable = {name: variable for name, variable in self.variables.items() if id(variable) in moved}
+        self.averages = [variable for name, variable in self.variables.items() if name not in self.trainable]
         if not self.trainable:
             raise ValueError('the model has no trainable variable')
         self.slots = {
             name: [_slot(variable, f'{name}/{slot}') for slot in optimizer.slot_names]
             for name, variable in self.trainable.items()
         }
+        self.skipped_steps = self.rollbacks = 0
         self._optimizer = optimizer
         self.start_slots()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name=checkpoints.GLOBAL_STEP)
 
-    def tensors(self) -> dict[str, tf.Variable]:
+    def tensors(self) -> dict[str, tf.Variable | np.int64]:
         """Everything a checkpoint holds, by its name there."""
-        return {**self.variables, **self._named_slots(), checkpoints.GLOBAL_STEP: self.step}
+        numbers = {_SKIPPED_STEPS: self.skipped_steps, _ROLLBACKS: self.rollbacks, _THREADS: devices.num_threads()}
+        return {
+            **self.variables,
+            **self._named_slots(),
+            **{name: np.int64(number) for name, number in numbers.items()},
+            checkpoints.GLOBAL_STEP: self.step,
+        }
+
+    def not_finite(self) -> list[str]:
+        """Names of variables and slots that hold an infinite value or one that is not a number."""
+        everything = {**self.variables, **self._named_slots()}
+        return [
+            name
+            for name, variable in everything.items()
+            if variable.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(variable)))
+        ]
 
     def parameter_count(self) -> int:
         """Numbers that gradients move."""
@@ -96,6 +121,17 @@ class TrainState:
         for name, slot in stored.items():
             slot.assign(reader.tensor(name))
         self.step.assign(int(reader.tensor(checkpoints.GLOBAL_STEP)))
+        numbers = {name: int(reader.tensor(name)) for name in _NUMBERS if name in reader.shapes}
+        self.skipped_steps, self.rollbacks = numbers.get(_SKIPPED_STEPS, 0), numbers.get(_ROLLBACKS, 0)
+        threads = numbers.get(_THREADS, devices.num_threads())
+        if threads != devices.num_threads():
+            _LOGGER.warning(
+                '%s: written with %d threads, this is a run with %d: sums are rounded differently, so the weights will '
+                'differ in their last bits from those of a run that was never stopped',
+                path,
+                threads,
+                devices.num_threads(),
+            )
 
     def _named_slots(self) -> dict[str, tf.Variable]:
         return {
@@ -111,24 +147,21 @@ def resume(state: TrainState, directory: str) -> str | None:
     A damaged one is reported, set aside, and the one before it is tried. Raises CheckpointError if all are damaged, or
     if the newest sound one is of another model.
     """
-    found = checkpoints.all_checkpoints(directory)
-    for path in reversed(found):
-        try:
-            checkpoints.read(path).verify()
-        except CheckpointError as error:
-            _LOGGER.warning('%s', error)
-            checkpoints.set_aside(path)
-            continue
-        try:
-            state.restore(path)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f'{error}\n{directory} holds another training: choose a new --logdir, or the config it was made with'
-            ) from error
-        return path
-    if found:
-        raise CheckpointError(f'{directory}: all {len(found)} checkpoints are damaged; choose a new --logdir')
-    return None
+    if not checkpoints.all_checkpoints(directory):
+        return None
+    try:
+        path = checkpoints.newest_sound(directory, damaged=checkpoints.set_aside)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error}; choose a new --logdir') from error
+    if path is None:
+        return None
+    try:
+        state.restore(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f'{error}\n{directory} holds another training: choose a new --logdir, or the config it was made with'
+        ) from error
+    return path
 
 
 def fine_tune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ REGULARIZATION_LOSS = 'regularization_loss'
 DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
 GRADIENT_NORM = 'gradient_norm'
+SKIPPED = 'skipped'
 
 Scalars = Mapping[str, tf.Tensor]
 
@@ -38,6 +40,7 @@ def make_train_step(
     num_parts: int = 1,
     planner: Planner | None = None,
     on_plan: Callable[[Plan], object] | None = None,
+    skip_not_finite: bool = False,
     teacher: Teacher | None = None,
 ) -> Any:
     """The function {image, label} of one replica batch each -> scalars on the device.
@@ -47,6 +50,9 @@ def make_train_step(
     Each call moves variables and slots once and adds 1 to `state.step`. Gradients are those of the mean over replicas
     of the total loss; a `planner` decides which activations are computed twice for them, which changes no number, and
     `on_plan` is told. With `num_parts` above 1 the batch is cut into so many parts: see `gradient_accumulation`.
+
+    With `skip_not_finite` a step whose total loss or gradient norm is not finite, on any replica, leaves every variable
+    and slot as it was, and only the step is counted; the scalar `skipped` is 1 then, else 0.
     """
 
     def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
@@ -54,14 +60,15 @@ def make_train_step(
         losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
         known = planner.plan if planner else None
-        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1
+        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or skip_not_finite
         schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
-        return losses, _present(state, backward.gradients(forward, variables, schedule))
+        gradients = _present(state, backward.gradients(forward, variables, schedule))
+        return losses, gradients
 
     def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {GRADIENT_NORM: _apply(optimizer, state, gradients)}
+        return _apply(optimizer, state, gradients, total_loss=None, averages=None)
 
     def finished(learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
         state.step.assign_add(1)
@@ -71,6 +78,8 @@ def make_train_step(
         return optimizer.scalars(state.step)[LEARNING_RATE]
 
     if num_parts > 1:
+        if skip_not_finite:
+            raise ValueError('a step in several parts cannot be skipped: batch norm has moved with the first part')
         return AccumulatingStep(
             model=model,
             trainable=state.trainable,
@@ -82,8 +91,9 @@ def make_train_step(
         )
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
         losses, gradients = gradients_of(batch)
-        return {**losses, **apply(gradients)}
+        return {**losses, **_apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
@@ -105,7 +115,8 @@ def _losses(
         losses[DISTILLATION_LOSS] = teacher.loss(batch, predictions)
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = model.regularization_loss()
-    losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
+    # Two at a time: the order of add_n's sum depends on which memory is free.
+    losses[TOTAL_LOSS] = functools.reduce(tf.add, list(losses.values()))
     return losses
 
 
@@ -118,10 +129,19 @@ def _present(state: TrainState, gradients: list[tf.Tensor | None]) -> dict[str, 
     return {name: tf.convert_to_tensor(gradient) for name, gradient in by_name.items() if gradient is not None}
 
 
-def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def _apply(
+    optimizer: Optimizer,
+    state: TrainState,
+    gradients: Mapping[str, tf.Tensor],
+    *,
+    total_loss: tf.Tensor | None,
+    averages: list[tf.Tensor] | None,
+) -> dict[str, tf.Tensor]:
     """Sums gradients over replicas, clips, updates every copy; returns the norm before clipping.
 
     On one replica and without clipping a variable is updated as soon as its gradient is there, which is then freed.
+    Where `averages` are given, values of `state.averages` from before the forward pass, a step that is not finite puts
+    them back instead of updating, and whether it did is returned too.
     """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
@@ -141,5 +161,22 @@ def _apply(optimizer: Optimizer, state: TrainState, gradients: Mapping[str, tf.T
                 group=False,
             )
 
-    replica.merge_call(update_all, args=tuple(clipped))
-    return norm
+    if averages is None or total_loss is None:
+        replica.merge_call(update_all, args=tuple(clipped))
+        return {GRADIENT_NORM: norm}
+    finite = tf.math.is_finite(norm) & tf.math.is_finite(replica.all_reduce(tf.distribute.ReduceOp.SUM, total_loss))
+
+    def update_or_not(strategy: tf.distribute.Strategy, finite: Any, averages: Any, *per_replica: Any) -> None:
+        def update() -> tf.Tensor:
+            update_all(strategy, *per_replica)
+            return tf.constant(True)
+
+        def put_back() -> tf.Tensor:
+            for variable, before in zip(state.averages, averages, strict=True):
+                strategy.extended.update(variable, lambda v, value: v.assign(value), args=(before,), group=False)
+            return tf.constant(False)
+
+        tf.cond(strategy.experimental_local_results(finite)[0], update, put_back)
+
+    replica.merge_call(update_or_not, args=(finite, averages, *clipped))
+    return {GRADIENT_NORM: norm, SKIPPED: 1.0 - tf.cast(finite, tf.float32)}

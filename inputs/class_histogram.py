@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -55,7 +56,8 @@ def of_records(patterns: Sequence[str], *, num_classes: int, ignore_label: int =
     if stored is not None:
         return stored
     _LOGGER.info('counting the classes in %d record files, once', len(files))
-    with pipeline.user_errors(patterns):
+    culprit = functools.partial(pipeline.first_damage, patterns, num_classes=num_classes, ignore_label=ignore_label)
+    with pipeline.user_errors(culprit):
         histogram = _count(files, num_classes, ignore_label)
     _write(path, key, histogram)
     return histogram

@@ -1,18 +1,13 @@
 """tf.data pipelines: TFRecord files -> shuffled, augmented batches, or every example exactly once.
 
-Everything random is a function of (seed, running index of the example), so a run gives the same batches whatever the
-number of threads.
+Everything random in training is a function of (seed, epoch, record), and which record comes at a position one of (seed,
+position). So a run gives the same batches whatever the number of threads, and any position is reached at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
-import os
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -20,83 +15,215 @@ from core.errors import DataError, UsageError
 from core.fields import FILENAME, IGNORE_LABEL, IMAGE, INSTANCES, LABEL, RecordFields
 from inputs import tf_example
 from inputs.augmentations import Augmentation, chain
+from inputs.data_errors import PIPELINE_ERRORS, user_errors, what_is_wrong
+from inputs.decoded_records import DecodedRecords
+from inputs.record_files import expected_counts, record_files
+from inputs.record_framing import Damage
+from inputs.record_index import Order, RecordIndex, replacements
 
-_SHARD = re.compile(r'(?P<name>.+)-\d{5}-of-(?P<count>\d{5})$')
+__all__ = [
+    'DamagedRecords',
+    'TrainingRecords',
+    'evaluation_dataset',
+    'first_damage',
+    'record_files',
+    'training_dataset',
+    'user_errors',
+]
+
 _READ_BUFFER_BYTES = 1 << 20
 
-# Data sets that decode to less than this stay decoded in memory after the first epoch.
+# Data sets that decode to less than this are decoded once, into memory.
 CACHE_LIMIT_BYTES = 1 << 30
+
+# AutoGraph has nothing to convert here and takes a second to find that out.
+_plain = tf.autograph.experimental.do_not_convert
+
+
+class DamagedRecords(DataError):
+    """Records that cannot be used.
+
+    Attributes:
+      damages: {number of the record: what is wrong with it}.
+    """
+
+    def __init__(self, damages: Mapping[int, Damage]):
+        self.damages = dict(damages)
+        first = next(iter(self.damages.values()))
+        others = f' (and {len(damages) - 1} more records)' if len(damages) > 1 else ''
+        super().__init__(f'{first}{others}; convert the data again, or see train_config.skip_damaged_records')
+
+
+class TrainingRecords:
+    """The records of a training, and the batches that it sees from any example on.
+
+    Args:
+      patterns: paths or globs of TFRecord files.
+      augmentations: in order; the last must leave pictures of one static size.
+      num_classes: a label that is neither below this nor `ignore_label` is damage.
+      ignore_label: of pixels without a class.
+      shuffle: False keeps files sorted and examples in order.
+      num_parallel_calls: examples decoded and augmented at a time; None lets tf.data choose.
+      channels: of the images, 1, 3 or 4; see `tf_example.decode_image`.
+      cache_limit_bytes: decoded size up to which the data set is kept decoded; 0 never.
+      allow_damaged_framing: use what is whole in a file that is cut off or has a damaged length.
+
+    Attributes:
+      framing_damages: what of the files was found cut off, or damaged in its framing.
+
+    Raises:
+      DataError: no file matches a pattern, a file or a part of one is missing or damaged, or there is no whole record.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        *,
+        augmentations: Sequence[Augmentation],
+        num_classes: int,
+        ignore_label: int = IGNORE_LABEL,
+        shuffle: bool = True,
+        num_parallel_calls: int | None = None,
+        channels: int = 3,
+        cache_limit_bytes: int = CACHE_LIMIT_BYTES,
+        allow_damaged_framing: bool = False,
+    ):
+        files = record_files(patterns, check_lengths=not allow_damaged_framing)
+        self._index = RecordIndex(files, expected_counts(files))
+        self.framing_damages = self._index.damages
+        if self.framing_damages and not allow_damaged_framing:
+            raise DamagedRecords(dict(enumerate(self.framing_damages)))
+        if not len(self._index):
+            raise DataError(f'{files[0]}: no whole record in {len(files)} files')
+        self._augment, self._shuffle, self._channels = chain(augmentations), shuffle, channels
+        self._num_classes, self._ignore_label = num_classes, ignore_label
+        self._parallel = num_parallel_calls or tf.data.AUTOTUNE
+        self._read = self._index.reader()
+        self._left_out: set[int] = set()
+        self._small = _decoded_bytes(self._index.read(0), len(self._index), channels) <= cache_limit_bytes
+        self._decoded: DecodedRecords | None = None
+
+    @property
+    def num_records(self) -> int:
+        """Of an epoch; those left out count, as others come in their place."""
+        return len(self._index)
+
+    def leave_out(self, numbers: Iterable[int]) -> None:
+        """Does not use these records in batches that are made from now on."""
+        self._left_out.update(numbers)
+        self._decoded = None
+
+    def number_at(self, path: str, offset: int) -> int | None:
+        """The number of the record that begins at byte `offset` of the file `path`; None if none does."""
+        return self._index.number_at(path, offset)
+
+    def batches(
+        self, *, batch_size: int, seed: int, first_example: int = 0, num_epochs: int | None = None
+    ) -> tf.data.Dataset:
+        """Batches without end unless `num_epochs` is given.
+
+        Each epoch holds every example once, in an order of its own. Examples that do not fill a batch wait for the next
+        epoch; the last ones are dropped if `num_epochs` ends the data.
+
+        Args:
+          batch_size: B, of all replicas together.
+          seed: of order and augmentation.
+          first_example: how many examples came before: a resumed run gives step * batch_size. Costs no time.
+          num_epochs: None repeats for ever.
+
+        Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
+
+        Raises:
+          DamagedRecords: found when all are decoded at once.
+          UsageError: no static size after the augmentations.
+        """
+        order = self._order(seed)
+
+        def prepare(epoch: tf.Tensor, turn: tf.Tensor, example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            epoch_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
+            example_seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(turn, tf.int32))
+            label = tf.cast(example[LABEL], tf.int32)
+            image, label = self._augment(tf.cast(example[IMAGE], tf.float32), label, example_seed)
+            return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
+
+        dataset = order.records(first_example)
+        if num_epochs:
+            dataset = dataset.take(max(0, num_epochs * self.num_records - first_example))
+        if self._small:
+            decoded = self._decode_all()
+
+            def pick(epoch: tf.Tensor, turn: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
+                return prepare(epoch, turn, decoded(number))
+
+            dataset = dataset.map(_plain(pick), num_parallel_calls=self._parallel)
+        else:
+
+            def read(epoch: tf.Tensor, turn: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+                return epoch, turn, self._read(number)
+
+            def decode(epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+                return prepare(epoch, turn, self._decode(serialized))
+
+            dataset = dataset.map(_plain(read), num_parallel_calls=self._parallel)
+            dataset = dataset.map(_plain(decode), num_parallel_calls=self._parallel)
+        _check_static(dataset)
+        return _finished(dataset.batch(batch_size, drop_remainder=True))
+
+    def find_damages(self, *, seed: int, first_example: int, count: int) -> dict[int, Damage]:
+        """Those of the records of `count` examples that cannot be used, each looked at by itself."""
+        numbers = [int(number) for _, _, number in self._order(seed).records(first_example).take(count)]
+        return self._damages(dict.fromkeys(numbers))
+
+    def damage(self, number: int) -> Damage | None:
+        """What is wrong with the record, if anything is."""
+        try:
+            decode = _one_by_one(self._num_classes, self._ignore_label, self._channels)
+            decode(self._read(tf.constant(number, tf.int64)))
+            return None
+        except PIPELINE_ERRORS as error:
+            reason = what_is_wrong(error)
+            if reason is None:
+                raise
+            return self._index.damage(number, reason, _filename(self._index.read(number)))
+
+    def _damages(self, numbers: Iterable[int]) -> dict[int, Damage]:
+        return {number: damage for number in numbers if (damage := self.damage(number)) is not None}
+
+    def _order(self, seed: int) -> Order:
+        return Order(self.num_records, seed=seed if self._shuffle else None, left_out=self._left_out)
+
+    def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _decode(serialized, self._num_classes, self._ignore_label, self._channels)
+
+    def _decode_all(self) -> DecodedRecords:
+        """All records in memory, in place of each that is left out the one that comes instead."""
+        if self._decoded is None:
+            numbers = tf.data.Dataset.from_tensor_slices(replacements(self.num_records, self._left_out))
+            serialized = numbers.map(_plain(self._read.__call__), num_parallel_calls=tf.data.AUTOTUNE)
+            examples = serialized.map(_plain(self._decode), num_parallel_calls=self._parallel)
+            try:
+                self._decoded = DecodedRecords(_finished(examples), channels=self._channels)
+            except PIPELINE_ERRORS as error:
+                damages = self._damages(i for i in range(self.num_records) if i not in self._left_out)
+                if not damages:
+                    raise
+                raise DamagedRecords(damages) from error
+        return self._decoded
 
 
 def training_dataset(
     patterns: Sequence[str],
     *,
-    augmentations: Sequence[Augmentation],
     batch_size: int,
-    num_classes: int,
     seed: int,
-    ignore_label: int = IGNORE_LABEL,
-    shuffle: bool = True,
-    shuffle_buffer: int = 2048,
-    num_readers: int = 1,
-    num_parallel_calls: int | None = None,
     num_epochs: int | None = None,
     first_example: int = 0,
-    channels: int = 3,
-    cache_limit_bytes: int = CACHE_LIMIT_BYTES,
+    **records,
 ) -> tf.data.Dataset:
-    """Batches for training, without end unless `num_epochs` is given.
-
-    Each epoch holds every example once: the files are shuffled, then the examples within a buffer. Examples that do not
-    fill a batch wait for the next epoch; the last ones are dropped if `num_epochs` ends the data.
-
-    Args:
-      patterns: paths or globs of TFRecord files.
-      augmentations: in order; the last must leave pictures of one static size.
-      batch_size: B, of all replicas together.
-      num_classes: a label that is neither below this nor `ignore_label` is an error that names the example.
-      seed: of order and augmentation.
-      ignore_label: of pixels without a class.
-      shuffle: False keeps files sorted and examples in order.
-      shuffle_buffer: encoded examples in memory (decoded ones, if they are kept).
-      num_readers: files read at a time; part of what determines the order.
-      num_parallel_calls: examples decoded and augmented at a time; None lets tf.data choose.
-      num_epochs: None repeats for ever.
-      first_example: how many examples to pass over: a resumed run gives step * batch_size.
-      channels: of the images, 1, 3 or 4; see `tf_example.decode_image`.
-      cache_limit_bytes: decoded size up to which the data set is kept decoded; 0 never.
-
-    Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
-
-    Raises:
-      DataError: no file matches a pattern, or a file is shorter than its manifest says.
-      UsageError: no static size after the augmentations.
-    """
-    files = record_files(patterns)
-    parallel = num_parallel_calls or tf.data.AUTOTUNE
-    decode = functools.partial(tf_example.decode_checked, channels=channels)
-    cached = _decoded_bytes(files, channels) <= cache_limit_bytes
-    dataset = _records(files, num_readers=num_readers, shuffle_seed=seed if shuffle and not cached else None)
-    if cached:
-        dataset = dataset.map(_plain(decode), num_parallel_calls=parallel).cache()
-    if shuffle:
-        # A cached epoch has one fixed order of files: the buffer must hold it all to shuffle it well.
-        buffer = max(shuffle_buffer, _MANY) if cached else shuffle_buffer
-        dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.repeat(num_epochs).enumerate().skip(first_example)
-    augment = chain(augmentations)
-
-    def prepare(index: tf.Tensor, example: Any) -> dict[str, tf.Tensor]:
-        if not cached:
-            example = decode(example)
-        label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
-        example_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(index % _INT32_RANGE, tf.int32)])
-        image, label = augment(tf.cast(example[IMAGE], tf.float32), tf.cast(label, tf.int32), example_seed)
-        return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
-
-    dataset = dataset.map(_plain(prepare), num_parallel_calls=parallel)
-    _check_static(dataset)
-    return _finished(dataset.batch(batch_size, drop_remainder=True))
+    """`TrainingRecords(patterns, **records).batches(...)`."""
+    return TrainingRecords(patterns, **records).batches(
+        batch_size=batch_size, seed=seed, first_example=first_example, num_epochs=num_epochs
+    )
 
 
 def evaluation_dataset(
@@ -110,7 +237,7 @@ def evaluation_dataset(
     """Every example exactly once, in the order of the sorted files, unbatched and at its own size.
 
     Yields {`image`: float32 [H, W, channels] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32
-    [H, W], or [0, 0] where the record has none}. Raises as `training_dataset`.
+    [H, W], or [0, 0] where the record has none}. Raises DataError as `record_files`.
     """
 
     def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -123,83 +250,38 @@ def evaluation_dataset(
             INSTANCES: example[INSTANCES],
         }
 
-    dataset = _records(record_files(patterns), num_readers=1, shuffle_seed=None)
-    return _finished(dataset.map(_plain(prepare), num_parallel_calls=num_parallel_calls or tf.data.AUTOTUNE))
+    records = tf.data.TFRecordDataset(record_files(patterns), buffer_size=_READ_BUFFER_BYTES)
+    return _finished(records.map(_plain(prepare), num_parallel_calls=num_parallel_calls or tf.data.AUTOTUNE))
 
 
-def record_files(patterns: Sequence[str]) -> list[str]:
-    """The files that match, sorted, each once.
+def first_damage(
+    patterns: Sequence[str], *, num_classes: int, ignore_label: int = IGNORE_LABEL, channels: int = 3
+) -> str | None:
+    """The first record that cannot be used, with its file and place, in one line; None if there is none.
 
-    Raises DataError that names each pattern without a file, each empty file, and each that is missing or not as long
-    as the manifest beside it says (a file cut between two records reads without an error).
+    Reads and decodes every record before it: to be called after an error.
     """
-    matches: dict[str, list[str]] = {
-        pattern: [pattern] if tf.io.gfile.exists(pattern) else sorted(tf.io.gfile.glob(pattern)) for pattern in patterns
-    }
-    problems = [f'{pattern}: no file matches{_seen_from(pattern)}' for pattern, paths in matches.items() if not paths]
-    if not patterns:
-        problems.append('tf_record_input_reader.input_path: no pattern given')
-    files = sorted({path for paths in matches.values() for path in paths})
-    folders = [path for path in files if tf.io.gfile.isdir(path)]
-    problems += [f'{path}: is a folder; name its record files, for example {path}/*.record-*' for path in folders]
-    files = [path for path in files if path not in folders]
-    problems += [f'{path}: the file is empty' for path in files if tf.io.gfile.stat(path).length == 0]
-    problems += [f'{path}: not a record file; end the pattern in -*' for path in files if path.endswith('.json')]
-    problems += [problem for manifest in _manifests(files) for problem in _against_manifest(files, manifest)]
-    if problems:
-        raise DataError('\n'.join(dict.fromkeys(problems)))
-    return files
-
-
-@contextlib.contextmanager
-def user_errors(patterns: Sequence[str] = ()) -> Iterator[None]:
-    """Turns what a pipeline raises while it is iterated, about the data, into a one-line DataError.
-
-    To be put around `next(batches)`, or around a loop over a dataset. Assertions of this package and records or
-    pictures that are damaged are translated; anything else passes unchanged.
-
-    Args:
-      patterns: of the dataset; with them a damaged file is named, with the number of examples before the damage.
-    """
-    try:
-        yield
-    except tf.errors.DataLossError as error:
-        for path in record_files(patterns) if patterns else ():
-            num_whole, reason = _count_whole(path)
-            if reason:
-                raise DataError(_damage(path, num_whole, reason)) from error
-        raise DataError(
-            f'a record file is damaged ({_reason(error)}): convert the data again; '
-            '`python -m builders.check_config CONFIG` names the file'
-        ) from error
-    except tf.errors.InvalidArgumentError as error:
-        said = _ASSERTION.search(error.message)
-        if said:
-            raise DataError(said['graph'] or said['eager']) from error
-        if re.search(r'Decode|decod|Parse|parse', error.message):
-            raise DataError(f'a record cannot be decoded: {_reason(error)}') from error
-        raise
-
-
-# What an assertion with one text says, run in a graph and run eagerly.
-_ASSERTION = re.compile(r"assertion failed: \[(?P<graph>.+?)\]\s*(?:\[\[|\n|$)|Summarized data: b'(?P<eager>.+)'")
-# AutoGraph has nothing to convert here and takes a second to find that out.
-_plain = tf.autograph.experimental.do_not_convert
-_MANY = 1 << 20
-_INT32_RANGE = (1 << 31) - 1
-
-
-def _records(files: Sequence[str], *, num_readers: int, shuffle_seed: int | None) -> tf.data.Dataset:
-    """Serialized examples; files in sorted order, or shuffled anew each epoch."""
-    dataset = tf.data.Dataset.from_tensor_slices(list(files))
-    if shuffle_seed is not None:
-        dataset = dataset.shuffle(len(files), seed=shuffle_seed, reshuffle_each_iteration=True)
-    return dataset.interleave(
-        lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES),
-        cycle_length=max(1, min(num_readers, len(files))),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+    files = record_files(patterns, check_lengths=False)
+    index = RecordIndex(files, expected_counts(files))
+    if index.damages:
+        return str(index.damages[0])
+    records = TrainingRecords(
+        patterns, augmentations=(), num_classes=num_classes, ignore_label=ignore_label, channels=channels
     )
+    return next((str(damage) for i in range(records.num_records) if (damage := records.damage(i))), None)
+
+
+def _decode(serialized: tf.Tensor, num_classes: int, ignore_label: int, channels: int) -> dict[str, tf.Tensor]:
+    """The example with its label still uint8; InvalidArgumentError, naming it, if it cannot be used."""
+    example = tf_example.decode_checked(serialized, channels)
+    return {**example, LABEL: _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)}
+
+
+@functools.cache
+def _one_by_one(num_classes: int, ignore_label: int, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """`_decode`, compiled: its errors read as those of a pipeline."""
+    decode = functools.partial(_decode, num_classes=num_classes, ignore_label=ignore_label, channels=channels)
+    return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -210,7 +292,7 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _check_ids(example: dict[str, tf.Tensor], *, num_classes: int, ignore_label: int) -> tf.Tensor:
+def _check_ids(example: Mapping[str, tf.Tensor], *, num_classes: int, ignore_label: int) -> tf.Tensor:
     """The label uint8 [H, W]; InvalidArgumentError, naming the example, if an id is neither a class nor ignored."""
     label = example[LABEL]
     if num_classes > 255:
@@ -238,83 +320,27 @@ def _check_static(dataset: tf.data.Dataset) -> None:
         )
 
 
-def _decoded_bytes(files: Sequence[str], channels: int) -> float:
-    """About how much the examples take once decoded, judged from the first example of the first file.
+def _decoded_bytes(first: bytes, num_records: int, channels: int) -> float:
+    """About how much all records take once decoded, judged from the first.
 
-    A pixel takes a byte for each channel and one for the label. Infinite if the first example does not say its size.
+    A pixel takes a byte for each channel and one for the label. Infinite if the first does not say its size.
     """
-    with user_errors():
-        first = next(iter(tf.data.TFRecordDataset(files[0]).take(1)), None)
-    if first is None:
-        return float('inf')
-    features = tf.io.parse_single_example(
-        first,
-        {
-            RecordFields.IMAGE_HEIGHT.value: tf.io.FixedLenFeature([], tf.int64, 0),
-            RecordFields.IMAGE_WIDTH.value: tf.io.FixedLenFeature([], tf.int64, 0),
-        },
-    )
-    decoded = (channels + 1) * int(features[RecordFields.IMAGE_HEIGHT]) * int(features[RecordFields.IMAGE_WIDTH])
-    if not decoded:
-        return float('inf')
-    num_examples = sum(tf.io.gfile.stat(path).length for path in files) / len(first.numpy())
-    return num_examples * decoded
+    example = _parsed(first)
+    sizes = (RecordFields.IMAGE_HEIGHT.value, RecordFields.IMAGE_WIDTH.value)
+    values = [example.features.feature[name].int64_list.value[:1] or [0] if example else [0] for name in sizes]
+    pixels = values[0][0] * values[1][0]
+    return num_records * pixels * (channels + 1) if pixels else float('inf')
 
 
-def _manifests(files: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    """(folder, manifest) of every data set that the shards among `files` belong to, where there is one."""
-    found = {}
-    for path in files:
-        shard = _SHARD.match(path)
-        manifest_path = f'{shard["name"]}.manifest.json' if shard else ''
-        if not shard or manifest_path in found or not tf.io.gfile.exists(manifest_path):
-            continue
-        with tf.io.gfile.GFile(manifest_path, 'r') as file:
-            try:
-                found[manifest_path] = (os.path.dirname(path), json.loads(file.read()))
-            except ValueError as error:
-                raise DataError(f'{manifest_path}: not JSON: {error}') from error
-    return list(found.values())
+def _filename(serialized: bytes) -> str:
+    """Of the image, as far as a damaged record still tells it."""
+    example = _parsed(serialized)
+    value = example.features.feature[RecordFields.IMAGE_FILENAME.value].bytes_list.value[:1] if example else []
+    return value[0].decode('utf-8', 'replace') if value else ''
 
 
-def _against_manifest(files: Sequence[str], entry: tuple[str, dict[str, Any]]) -> list[str]:
-    """Length of each given file against the manifest; a pattern may well name only some of the shards."""
-    folder, manifest = entry
-    problems = []
-    for shard in manifest.get('shards', []):
-        path = os.path.join(folder, shard['file'])
-        if path not in files:
-            continue
-        length = tf.io.gfile.stat(path).length
-        if length != shard['bytes']:
-            problems.append(
-                _damage(path, _count_whole(path)[0], f'has {length} bytes, its manifest says {shard["bytes"]}', shard)
-            )
-    return problems
-
-
-def _count_whole(path: str) -> tuple[int, str]:
-    """(records of the file that can be read, why the next one cannot; empty if all can)."""
-    count = 0
+def _parsed(serialized: bytes) -> tf.train.Example | None:
     try:
-        for _ in tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES):
-            count += 1
-    except tf.errors.DataLossError as error:
-        return count, _reason(error)
-    return count, ''
-
-
-def _damage(path: str, num_whole: int, reason: str, shard: dict[str, Any] | None = None) -> str:
-    of = f' of {shard["num_examples"]}' if shard and 'num_examples' in shard else ''
-    return f'{path}: damaged or cut off after {num_whole}{of} examples ({reason}): convert the data again'
-
-
-def _seen_from(path: str) -> str:
-    """` (seen from FOLDER)` for a relative path: the folder is where the program was started, not the config's."""
-    return '' if os.path.isabs(path) or '://' in path else f' (seen from {os.getcwd()})'
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """The first line of what TensorFlow says, without the names of its operations."""
-    said = re.sub(r'\{\{.*?\}\}|\[Op:.*', '', error.message.strip()).strip()
-    return said.splitlines()[0] if said else 'no reason given'
+        return tf.train.Example.FromString(serialized)
+    except Exception:  # protobuf's DecodeError, whose module is not public
+        return None

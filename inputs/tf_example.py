@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from core.fields import FILENAME, IMAGE, INSTANCES, LABEL, RecordFields
+from inputs import image_header
 
 _FEATURES = {
     RecordFields.IMAGE_ENCODED.value: tf.io.FixedLenFeature([], tf.string, ''),
@@ -72,8 +73,8 @@ def decode(serialized: tf.Tensor, channels: int = 3) -> dict[str, tf.Tensor]:
     Returns:
       {`image`: uint8 [H, W, channels], `label`: int32 [H, W], `filename`: string}.
 
-    Raises (when run): tf.errors.InvalidArgumentError that names the file if there is no image, no label, or if
-    their sizes differ; see `pipeline.user_errors`.
+    Raises (when run): tf.errors.InvalidArgumentError that names the file if there is no image, no label, if one says
+    in its header that it is larger than `image_header.MAX_PIXELS`, or if their sizes differ; see `data_errors`.
     """
     example = parse(serialized)
     return {IMAGE: decode_image(example, channels), LABEL: decode_label(example), FILENAME: example[FILENAME]}
@@ -99,7 +100,7 @@ def decode_with_instances(serialized: tf.Tensor, channels: int = 3) -> dict[str,
     there = tf.strings.length(encoded) > 0
     instances = tf.cond(
         there,
-        lambda: tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0], tf.int32),
+        lambda: _decode_instances(encoded, example[FILENAME]),
         lambda: tf.zeros([0, 0], tf.int32),
     )
     sizes = (tf.shape(example[LABEL]), tf.shape(instances))
@@ -107,6 +108,11 @@ def decode_with_instances(serialized: tf.Tensor, channels: int = 3) -> dict[str,
     said = tf.strings.format(': the label has size {} and its instance ids {}', sizes)
     with tf.control_dependencies([tf.debugging.Assert(fits, [tf.strings.join([example[FILENAME], said])])]):
         return {**example, INSTANCES: tf.ensure_shape(tf.identity(instances), [None, None])}
+
+
+def _decode_instances(encoded: tf.Tensor, filename: tf.Tensor) -> tf.Tensor:
+    encoded = image_header.refuse_too_large(encoded, filename, RecordFields.INSTANCES_ENCODED.value)
+    return tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0], tf.int32)
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -126,7 +132,9 @@ def decode_image(example: dict[str, tf.Tensor], channels: int = 3) -> tf.Tensor:
       channels: 1: colours become grey (their luminance). 3: grey is repeated, a fourth channel is dropped. 4: the file
         must have four, as a PNG can; a fourth channel is not made up.
     """
-    image_bytes = _present(example[IMAGE], example[FILENAME], RecordFields.IMAGE_ENCODED.value)
+    feature = RecordFields.IMAGE_ENCODED.value
+    image_bytes = _present(example[IMAGE], example[FILENAME], feature)
+    image_bytes = image_header.refuse_too_large(image_bytes, example[FILENAME], feature)
     if channels in (1, 3):
         image = tf.io.decode_image(image_bytes, channels=channels, expand_animations=False)
         return tf.ensure_shape(image, [None, None, channels])
@@ -150,7 +158,9 @@ _WHAT_TO_DO = {
 
 
 def _label_bytes_to_ids(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    label_bytes = _present(example[LABEL], example[FILENAME], RecordFields.LABEL_ENCODED.value)
+    feature = RecordFields.LABEL_ENCODED.value
+    label_bytes = _present(example[LABEL], example[FILENAME], feature)
+    label_bytes = image_header.refuse_too_large(label_bytes, example[FILENAME], feature)
     label = tf.io.decode_image(label_bytes, channels=1, expand_animations=False)
     return tf.ensure_shape(label, [None, None, 1])[..., 0]
 

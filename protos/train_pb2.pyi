@@ -10,13 +10,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainConfig(_message.Message):
-    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "distillation")
+    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "non_finite_policy", "max_skipped_steps", "max_rollbacks", "skip_damaged_records", "max_damaged_records", "deterministic", "distillation")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FLOAT32: _ClassVar[TrainConfig.Precision]
         BFLOAT16: _ClassVar[TrainConfig.Precision]
     FLOAT32: TrainConfig.Precision
     BFLOAT16: TrainConfig.Precision
+    class NonFinitePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STOP: _ClassVar[TrainConfig.NonFinitePolicy]
+        SKIP: _ClassVar[TrainConfig.NonFinitePolicy]
+        ROLLBACK: _ClassVar[TrainConfig.NonFinitePolicy]
+    STOP: TrainConfig.NonFinitePolicy
+    SKIP: TrainConfig.NonFinitePolicy
+    ROLLBACK: TrainConfig.NonFinitePolicy
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     PREPROCESSOR_STEP_FIELD_NUMBER: _ClassVar[int]
     KEEP_CHECKPOINT_EVERY_N_HOURS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +51,12 @@ class TrainConfig(_message.Message):
     PATIENCE_FIELD_NUMBER: _ClassVar[int]
     MOVING_AVERAGE_DECAY_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_ACCUMULATION_STEPS_FIELD_NUMBER: _ClassVar[int]
+    NON_FINITE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    MAX_SKIPPED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ROLLBACKS_FIELD_NUMBER: _ClassVar[int]
+    SKIP_DAMAGED_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DAMAGED_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     DISTILLATION_FIELD_NUMBER: _ClassVar[int]
     batch_size: int
     preprocessor_step: _containers.RepeatedCompositeFieldContainer[_preprocessor_pb2.PreprocessingStep]
@@ -70,8 +84,14 @@ class TrainConfig(_message.Message):
     patience: int
     moving_average_decay: float
     gradient_accumulation_steps: int
+    non_finite_policy: TrainConfig.NonFinitePolicy
+    max_skipped_steps: int
+    max_rollbacks: int
+    skip_damaged_records: bool
+    max_damaged_records: int
+    deterministic: bool
     distillation: Distillation
-    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., distillation: _Optional[_Union[Distillation, _Mapping]] = ...) -> None: ...
+    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., non_finite_policy: _Optional[_Union[TrainConfig.NonFinitePolicy, str]] = ..., max_skipped_steps: _Optional[int] = ..., max_rollbacks: _Optional[int] = ..., skip_damaged_records: _Optional[bool] = ..., max_damaged_records: _Optional[int] = ..., deterministic: _Optional[bool] = ..., distillation: _Optional[_Union[Distillation, _Mapping]] = ...) -> None: ...
 
 class Distillation(_message.Message):
     __slots__ = ("config_path", "checkpoint", "temperature", "weight")

@@ -92,7 +92,8 @@ def picture(path: str | None, size: tuple[int, int] | None) -> np.ndarray:
         raise UsageError(f'--image: no such file: {path}')
     pixels = image_files.read(path)
     if size is not None:
-        pixels = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        height, width = size
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return pixels[np.newaxis]
 
 

@@ -97,7 +97,8 @@ ERRORS = {
     'model.icnet.mobile_ops_only=maybe': "expected true or false, got 'maybe'",
     'train_config.mixed_precision=BFLOAT': "got 'BFLOAT', did you mean 'BFLOAT16'? choose from ['FLOAT32', 'BFLOAT16']",
     'model.icnett.num_classes=3': (
-        "FastSegmentationModel has no field 'icnett', did you mean 'icnet'? choose from ['pspnet', 'icnet', 'fcn']"
+        "FastSegmentationModel has no field 'icnett', did you mean 'icnet'? "
+        "choose from ['pspnet', 'icnet', 'fcn', 'layer_width']"
     ),
     'model.icnet.num_classes.x=3': 'num_classes is a value and has no fields',
     'model.icnet=3': (

@@ -18,12 +18,12 @@ CASES = {
     'unknown block': (
         'modle {}',
         "f:1:1: PipelineConfig has no field 'modle', did you mean 'model'? choose from "
-        "['model', 'train_config', 'train_input_reader', 'eval_config', 'eval_input_reader']",
+        "['model', 'train_config', 'train_input_reader', 'eval_config', 'eval_input_reader', 'export_config']",
     ),
     'nothing near': (
         'xyz {}',
         "f:1:1: PipelineConfig has no field 'xyz', choose from "
-        "['model', 'train_config', 'train_input_reader', 'eval_config', 'eval_input_reader']",
+        "['model', 'train_config', 'train_input_reader', 'eval_config', 'eval_input_reader', 'export_config']",
     ),
     'enum value': (
         'train_config { mixed_precision: BFLOAT }',

@@ -1,0 +1,189 @@
+"""What it costs that nothing is lost or silently wrong, each as a share of a training step.
+
+Prints one JSON object. Steps of each kind (plain; deterministic kernels; skipping what is not finite) are timed in
+processes of their own, in turn; checksums, header checks and saving in the plain ones, on pictures and weights of the
+same case:
+
+- `deterministic`, `skip_not_finite`: how much longer a step takes, relative to a plain one;
+- `record_reading`: reading each record where it lies, checksum included, against one file after the other without
+  checksums, for one batch;
+- `image_headers`: looking at the size in the header before decoding, for one batch;
+- `saving`: writing a checkpoint, checking the weights before, every 600 s, the default.
+
+    python -m benchmarks.guards --rounds 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+_KINDS = ('plain', 'deterministic', 'skip_not_finite')
+_SAVE_SECONDS = 600
+_HEIGHT, _WIDTH, _NUM_CLASSES = 193, 257, 19
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=1, help='processes of each kind')
+    parser.add_argument('--steps', type=int, default=12, help='timed steps of each process, after two that are not')
+    parser.add_argument('--batch_size', type=int, default=4)
+    parser.add_argument('--worker', choices=_KINDS, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.worker:
+        print(json.dumps(_measure(flags.worker, flags.steps, flags.batch_size)))
+        return
+    found: dict[str, list[float]] = {}
+    for _ in range(flags.rounds):
+        for kind in _KINDS:
+            for name, seconds in _run_worker(flags, kind).items():
+                found.setdefault(name, []).extend(seconds)
+    print(json.dumps(_report(flags, {name: statistics.median(seconds) for name, seconds in found.items()})))
+
+
+def _report(flags: argparse.Namespace, seconds: dict[str, float]) -> dict[str, Any]:
+    step = seconds['plain']
+    shares = {kind: seconds[kind] / step - 1 for kind in _KINDS[1:]}
+    shares['record_reading'] = (seconds['read_by_number'] - seconds['read_in_turn']) / step
+    shares['image_headers'] = seconds['image_headers'] / step
+    shares['saving'] = seconds['saving'] / _SAVE_SECONDS
+    return {
+        'benchmark': 'guards',
+        'case': f'icnet_0.5_{_HEIGHT}x{_WIDTH}_batch_{flags.batch_size}',
+        'cpus': os.cpu_count(),
+        'rounds': flags.rounds,
+        'load_average': round(os.getloadavg()[0], 1),
+        'median_step_seconds': round(step, 4),
+        'saving_seconds': round(seconds['saving'], 3),
+        'share_of_step': {name: round(share, 4) for name, share in shares.items()},
+    }
+
+
+def _run_worker(flags: argparse.Namespace, kind: str) -> dict[str, list[float]]:
+    sizes = ['--steps', str(flags.steps), '--batch_size', str(flags.batch_size)]
+    command = [sys.executable, '-m', 'benchmarks.guards', *sizes, '--worker', kind]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(kind: str, num_steps: int, batch_size: int) -> dict[str, list[float]]:
+    import numpy as np
+    import tensorflow as tf
+    from google.protobuf import text_format
+
+    from builders import model_builder
+    from core.optimizers import Momentum
+    from core.schedules import constant
+    from engine import checkpoints, devices
+    from engine.train_state import TrainState
+    from engine.train_step import TOTAL_LOSS, make_train_step
+    from protos import model_pb2
+
+    devices.keep_order_of_sums()
+    tf.random.set_seed(1)
+    if kind == 'deterministic':
+        tf.config.experimental.enable_op_determinism()
+    config = text_format.Parse(
+        f"""icnet {{
+          num_classes: {_NUM_CLASSES} filter_scale: 0.5 pooling_factors: [1, 2, 3, 6]
+          feature_extractor {{ type: 'dilated_resnet50' }}
+          hyperparams {{ regularizer {{ l2_regularizer {{ weight: 0.0001 }} }} }}
+          loss {{ use_auxiliary_loss: true }}
+        }}""",
+        model_pb2.FastSegmentationModel(),
+    )
+    strategy = devices.make_strategy(num_clones=1, clone_on_cpu=False)
+    optimizer = Momentum(learning_rate=constant(learning_rate=0.001), momentum=0.9)
+    with strategy.scope():
+        model = model_builder.build(config)
+        model.build()
+        state = TrainState(model, optimizer)
+    step = make_train_step(
+        model=model,
+        optimizer=optimizer,
+        state=state,
+        strategy=strategy,
+        add_regularization_loss=True,
+        skip_not_finite=kind == 'skip_not_finite',
+    )
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (batch_size, _HEIGHT, _WIDTH, 3)).astype(np.float32)
+    batch = {
+        'image': tf.constant(images),
+        'label': tf.constant(rng.integers(0, _NUM_CLASSES, images.shape[:3]).astype(np.int32)),
+    }
+    seconds = {kind: _times(lambda: float(step(batch)[TOTAL_LOSS]), num_steps)}
+    if kind != 'plain':
+        return seconds
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def save() -> None:
+            assert not state.not_finite()
+            checkpoints.save(folder, 1, state.tensors())
+
+        return {**seconds, 'saving': _times(save, 3), **_inputs(folder, batch_size)}
+
+
+def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
+    """Seconds that a batch of records needs more than it would without checks."""
+    import numpy as np
+    import tensorflow as tf
+
+    from inputs import image_header
+    from inputs.record_index import RecordIndex
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (_HEIGHT, _WIDTH, 3), np.uint8)
+    encoded = tf.io.encode_png(pixels).numpy()
+    path = os.path.join(folder, 'x.record')
+    with tf.io.TFRecordWriter(path) as writer:
+        for _ in range(64):
+            writer.write(encoded)
+    with open(path, 'rb') as file:
+        content = file.read()
+    with open(os.path.join(folder, 'plain'), 'wb') as file:
+        for start in range(0, len(content), len(encoded) + 16):
+            file.write(content[start + 12 : start + 12 + len(encoded)])
+    reader = RecordIndex([path], {}).reader()
+    by_number = tf.data.Dataset.range(1 << 40).map(lambda n: reader(n * 37 % 64), num_parallel_calls=tf.data.AUTOTUNE)
+    in_turn = tf.data.FixedLengthRecordDataset(os.path.join(folder, 'plain'), len(encoded)).repeat()
+
+    def per_batch(dataset: tf.data.Dataset) -> list[float]:
+        iterator = iter(dataset.batch(batch_size).prefetch(1))
+        return _times(lambda: next(iterator), 40)
+
+    def headers(number: tf.Tensor) -> tf.Tensor:
+        said = image_header.refuse_too_large(tf.constant(encoded), tf.constant('x.png'), 'image/encoded')
+        return tf.strings.length(said) + tf.cast(number, tf.int32)
+
+    return {
+        'read_by_number': per_batch(by_number),
+        'read_in_turn': per_batch(in_turn),
+        # Image and label.
+        'image_headers': [2 * seconds for seconds in per_batch(tf.data.Dataset.range(1 << 40).map(headers))],
+    }
+
+
+def _times(function: Callable[[], object], count: int) -> list[float]:
+    """Seconds of each of `count` calls, after two that are not counted."""
+    found = []
+    for _ in range(count + 2):
+        started = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - started)
+    return found[2:]
+
+
+if __name__ == '__main__':
+    main()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from compression import names, targets
+from compression import names, sensitivity, targets
 from core import command_line, shapes
 from core.errors import UsageError
 
@@ -22,11 +24,21 @@ _EXAMPLES = """\
     python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_60g \
       --scope global --target_flops 60G --latency_size 1025,2049 --skip_layers 'CascadeFeatureFusion*'
 
+  what each layer is worth, then a cut in which all layers cost the same mIoU:
+    python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_worth --sensitivity
+    python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_60g \
+      --scope sensitivity --sensitivity_report runs/x_worth --target_flops 60G
+
+  in four small cuts, 500 steps of training after each, learning from the whole network as well; again to go on:
+    python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_half \
+      --criterion taylor --iterations 4 --retrain_steps 500 --distill
+
 Written: model.ckpt-<step>.*, pipeline.config, compression.json. See docs/compression.md.
 """
 _LEAST = {
     **{'min_filters': 1, 'divisor': 1, 'num_batches': 1},
     **{'latency_images': 0, 'seed': 0, 'recalibrate_batches': 0},
+    **{'iterations': 1, 'retrain_steps': 1, 'sensitivity_examples': 1},
 }
 _WITHOUT_EFFECT = ('input_binary',)  # of the reference, whose graphs are files
 
@@ -43,6 +55,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--output_dir', required=True, metavar='DIR', help='where the smaller network is written')
     _add_size_flags(parser)
     _add_choice_flags(parser)
+    _add_sensitivity_flags(parser)
+    _add_iteration_flags(parser)
     _add_output_flags(parser)
     for name in _WITHOUT_EFFECT:
         parser.add_argument(f'--{name}', nargs='?', const=True, help=argparse.SUPPRESS)
@@ -106,7 +120,7 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
         choices=names.SCOPES,
         default=names.UNIFORM,
         help='uniform: the share of each layer; global: of all filters together, ranked relative to the mean of their '
-        'layer (default: uniform)',
+        'layer; sensitivity: so that all layers cost the same mIoU, by --sensitivity_report (default: uniform)',
     )
     group.add_argument(
         '--prune_config',
@@ -136,6 +150,47 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--seed', type=int, default=0, metavar='N', help='of random, and of the data (default: 0)')
 
 
+def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('how much mIoU each layer is worth')
+    command_line.add_boolean(
+        group,
+        'sensitivity',
+        default=False,
+        help='cut nothing: measure mIoU without some filters of one layer at a time, as table and picture',
+    )
+    group.add_argument(
+        '--sensitivity_shares',
+        type=_shares,
+        default=(0.125, 0.25, 0.5, 0.75),
+        metavar='A,B,C',
+        help='shares of filters that are set to zero (default: 0.125,0.25,0.5,0.75)',
+    )
+    group.add_argument(
+        '--sensitivity_examples',
+        type=int,
+        default=20,
+        metavar='N',
+        help='the first N evaluation examples score each (default: 20)',
+    )
+    group.add_argument(
+        '--sensitivity_report', metavar='PATH', help='what --sensitivity wrote, or its folder, for --scope sensitivity'
+    )
+
+
+def _add_iteration_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('training between several cuts')
+    group.add_argument(
+        '--iterations', type=int, metavar='N', help='cut N times, a little each, and train after each of them'
+    )
+    group.add_argument(
+        '--retrain_steps',
+        type=int,
+        metavar='M',
+        help="steps of training after each cut; the config's schedule is stretched to those of all cuts",
+    )
+    command_line.add_boolean(group, 'distill', default=False, help='the network of --input_checkpoint teaches')
+
+
 def _add_output_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('what is written')
     command_line.add_boolean(
@@ -157,6 +212,16 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(',') if name.strip()]
 
 
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(float(part) for part in text.split(','))
+    except ValueError:
+        shares = ()
+    if not sensitivity.check_shares(shares):
+        raise argparse.ArgumentTypeError(f'got {text!r}, choose rising numbers above 0 and below 1, such as 0.25,0.5')
+    return shares
+
+
 def _target(args: argparse.Namespace) -> targets.Target | None:
     for kind in (targets.FLOPS, targets.PARAMETERS):
         if getattr(args, kind) is not None:
@@ -171,17 +236,20 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f'--compression_factor: got {args.compression_factor:g}, choose above 0, up to 1')
     if args.target_latency_ms is not None and not 0.0 < args.target_latency_ms < float('inf'):
         raise UsageError(f'--target_latency_ms: got {args.target_latency_ms:g}, choose above 0')
-    for name, least in (
-        ('min_filters', 1),
-        ('divisor', 1),
-        ('num_batches', 1),
-        ('latency_images', 0),
-        ('seed', 0),
-        ('recalibrate_batches', 0),
-    ):
+    for name, least in _LEAST.items():
         value = getattr(args, name)
         if value is not None and value < least:
             raise UsageError(f'--{name}: got {value}, choose {least} or more')
+    if bool(args.iterations) != bool(args.retrain_steps):
+        raise UsageError('--iterations and --retrain_steps go together: so many cuts, so many steps after each')
+    if args.distill and not args.iterations:
+        raise UsageError('--distill: is for the training of --iterations; train.py takes train_config.distillation')
+    if args.iterations and args.soft_apply:
+        raise UsageError('--soft_apply: zeros do not last in training; leave it out, or --iterations')
+    if bool(args.sensitivity_report) != (args.scope == names.SENSITIVITY):
+        raise UsageError('--scope sensitivity and --sensitivity_report go together: the second is what the first needs')
+    if args.sensitivity and args.iterations:
+        raise UsageError('--sensitivity cuts nothing; leave out --iterations')
     for name in _WITHOUT_EFFECT:
         if getattr(args, name) is not None:
             print(f'warning: --{name} has no effect', file=sys.stderr)
@@ -203,35 +271,66 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = config_loader.load(args.config_path, args.overrides)
     rules = compressor_builder.build(config_loader.load_compression(args.prune_config)) if args.prune_config else None
     factor = args.compression_factor or (rules.factor if rules else 0.5)
+    options = _options(args, config, factor, rules)
+    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    if args.sensitivity:
+        return _measure_sensitivity(args, config, options)
     with command_line.quiet_start():
-        from engine import compress_lib
+        from engine import compress_lib, iterative_compression
 
-    report = compress_lib.compress(
+    write = compress_lib.compress
+    if args.iterations:
+        iterations = iterative_compression.Iterations(
+            number=args.iterations, retrain_steps=args.retrain_steps, distill=args.distill
+        )
+        write = functools.partial(iterative_compression.compress, iterations=iterations)
+    report = write(
         config,
         checkpoint=args.input_checkpoint,
         output_dir=args.output_dir,
-        options=compress_lib.Options(
-            factor=factor,
-            target=_target(args),
-            criterion=args.criterion,
-            aggregate=args.aggregate,
-            scope=args.scope,
-            sources=rules.sources if rules else (),
-            skip_layers=(*args.skip_layers, *args.skippable_nodes, *(rules.skipped if rules else ())),
-            min_filters=args.min_filters,
-            divisor=args.divisor,
-            soft_apply=args.soft_apply,
-            size=args.latency_size,
-            num_images=args.latency_images,
-            seed=args.seed,
-            num_batches=args.num_batches,
-            recalibrate_batches=_recalibrate_batches(args, config),
-        ),
+        options=options,
         pictures=args.interactive,
         named=rules.named if rules else (),
     )
     print(report.table())
     print(f'written to {args.output_dir}')
+    return 0
+
+
+def _options(args: argparse.Namespace, config: Any, factor: float, rules: Any) -> Any:
+    with command_line.quiet_start():
+        from engine.compression_plan import Options
+
+    return Options(
+        factor=factor,
+        target=_target(args),
+        criterion=args.criterion,
+        aggregate=args.aggregate,
+        scope=args.scope,
+        sources=rules.sources if rules else (),
+        skip_layers=(*args.skip_layers, *args.skippable_nodes, *(rules.skipped if rules else ())),
+        min_filters=args.min_filters,
+        divisor=args.divisor,
+        soft_apply=args.soft_apply,
+        size=args.latency_size,
+        num_images=args.latency_images,
+        seed=args.seed,
+        num_batches=args.num_batches,
+        recalibrate_batches=_recalibrate_batches(args, config),
+        sensitivity_report=args.sensitivity_report or '',
+    )
+
+
+def _measure_sensitivity(args: argparse.Namespace, config: Any, options: Any) -> int:
+    from builders import config_loader
+    from engine import sensitivity as measured
+
+    config_loader.validate(config, 'eval')
+    request = measured.Request(args.sensitivity_shares, args.sensitivity_examples)
+    path = measured.measure(
+        config, checkpoint=args.input_checkpoint, output_dir=args.output_dir, options=options, request=request
+    )
+    print(f'written to {path}')
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Segments images: class ids, colour pictures and overlays, from a checkpoint or an exported graph."""
+"""Segments images and videos: class ids, colour pictures and overlays, from a checkpoint or an exported graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from core import command_line, shapes
 from core.errors import UsageError
-from engine import views
+from engine import video_files, views
 
 _OUTPUTS = ('ids', 'color', 'overlay')
 _EXAMPLES = """\
@@ -18,9 +18,12 @@ _EXAMPLES = """\
   a picture of any size, through windows of the training crop, mirrored too:
     python predict.py --config_path configs/x.config --trained_checkpoint runs/x --input_path city.tif \\
       --output_dir out --window 769,769 --flip
+  a video; the first camera, until Ctrl-C:
+    python predict.py --exported export/x --input_path drive.mp4 --output_dir out
+    python predict.py --exported export/x --camera 0 --output_dir out
 
-Written for a.jpg: a_ids.png (class ids), a_color.png, a_overlay.png. An image that cannot be used is named and the rest
-goes on; the exit code is 1 then. See docs/export.md.
+Written for a.jpg: a_ids.png (class ids), a_color.png, a_overlay.png; for a.mp4: a_overlay.mp4. What cannot be used is
+named and the rest goes on; the exit code is 1 then. See docs/export.md.
 """
 
 
@@ -43,10 +46,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--input_path',
-        required=True,
+        default=[],
         action='append',
         metavar='PATH',
-        help='image, folder (searched with its subfolders) or glob pattern; repeatable',
+        help='image, folder of images (searched with its subfolders), video (by its extension: '
+        f'{", ".join(video_files.EXTENSIONS)}) or glob pattern; repeatable',
+    )
+    parser.add_argument(
+        '--camera',
+        type=_parse_camera,
+        metavar='INDEX',
+        help='segment what a camera shows, 0 the first, until Ctrl-C; needs OpenCV, as videos do',
     )
     parser.add_argument('--output_dir', default='.', metavar='DIR', help='where results are written (default: .)')
     parser.add_argument(
@@ -54,7 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_parse_outputs,
         default=_OUTPUTS,
         metavar='LIST',
-        help='comma-separated choice of ids, color, overlay (default: all)',
+        help='comma-separated choice of ids, color, overlay (default: all); of a video the overlay',
     )
     command_line.add_boolean(
         parser,
@@ -92,10 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     looks = views.Views.from_flags(args, config.eval_config.inference if config else None)
     looks.check_padding(args.pad_to_shape)
 
+    named, pictures = video_files.split(args.input_path)
+    videos = video_files.find(named, args.camera, output_dir=args.output_dir)
+    if videos and 'overlay' not in args.outputs:
+        raise UsageError('--outputs: of videos and cameras the overlay is written; add overlay')
     with command_line.quiet_start():
-        from engine import image_files, output_folder, painting, predict_lib
+        from engine import image_files, output_folder, painting, predict_lib, predict_video
 
-    images = image_files.find(args.input_path, output_dir=args.output_dir)
+    images = image_files.find(pictures, output_dir=args.output_dir)
     output_folder.make(args.output_dir, '--output_dir')
     if args.exported:
         predictor = predict_lib.from_export(args.exported, config, views=looks)
@@ -109,8 +123,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     id_table = painting.label_id_table(predictor.label_map) if args.label_ids else None
     failures = predict_lib.run(predictor, images, args.output_dir, outputs=args.outputs, id_table=id_table)
-    print(f'{len(images) - len(failures)} of {len(images)} images written to {args.output_dir}')
-    return 1 if failures else 0
+    if images:
+        print(f'{len(images) - len(failures)} of {len(images)} images written to {args.output_dir}')
+    failed, interrupted = predict_video.run(predictor, videos)
+    if interrupted and args.camera is None:
+        return command_line.INTERRUPTED
+    return 1 if failures or failed else 0
 
 
 def _parse_outputs(text: str) -> tuple[str, ...]:
@@ -121,7 +139,15 @@ def _parse_outputs(text: str) -> tuple[str, ...]:
     return outputs
 
 
+def _parse_camera(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'got {text!r}, expected the index of a camera: 0 for the first')
+    return int(text)
+
+
 def _check(args: argparse.Namespace) -> None:
+    if bool(args.input_path) == (args.camera is not None):
+        raise UsageError('give either --input_path or --camera')
     if bool(args.exported) == bool(args.trained_checkpoint):
         raise UsageError('give either --trained_checkpoint with its --config_path, or --exported')
     if args.trained_checkpoint and not args.config_path:

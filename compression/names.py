@@ -12,5 +12,5 @@ SHORTCUT, MEAN, MAX = 'shortcut', 'mean', 'max'
 AGGREGATES = (SHORTCUT, MEAN, MAX)
 
 # What is ranked together.
-UNIFORM, GLOBAL = 'uniform', 'global'
-SCOPES = (UNIFORM, GLOBAL)
+UNIFORM, GLOBAL, SENSITIVITY = 'uniform', 'global', 'sensitivity'
+SCOPES = (UNIFORM, GLOBAL, SENSITIVITY)

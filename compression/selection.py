@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from compression import sensitivity
 from compression.channels import ChannelGraph, ChannelGroup
 from compression.criteria import relative_to_group
-from compression.names import UNIFORM
+from compression.names import GLOBAL, SENSITIVITY, UNIFORM
 from core.errors import ConfigError, UsageError, UserError
 from core.layers import scaled_width
 
@@ -91,10 +92,14 @@ class Selector:
       graph: the network.
       scores: of each group's channels.
       scope: UNIFORM keeps that share of every group, GLOBAL the best of all groups by score relative to
-        the group's mean.
+        the group's mean, SENSITIVITY as many as the curves allow.
       skipped: groups that keep all their channels.
       min_filters: the fewest channels of a group.
       divisor: groups keep multiples of it, or all.
+      sizes: of the groups, that a share is meant of, where they have been cut before; no group grows.
+      curves: of SENSITIVITY, one for each group that is not skipped, in any order.
+
+    Raises UsageError for a group without a curve.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class Selector:
         skipped: Sequence[bool] = (),
         min_filters: int = 1,
         divisor: int = 1,
+        sizes: Sequence[int] = (),
+        curves: Sequence[sensitivity.Curve] = (),
     ):
         self._graph = graph
         self._scores = list(scores)
@@ -113,28 +120,54 @@ class Selector:
         self._skipped = list(skipped) or [False] * len(graph.groups)
         self._min_filters = min_filters
         self._divisor = divisor
+        self._sizes = list(sizes) or [len(group.channels) for group in graph.groups]
+        self._curves = self._of_free_groups(curves) if scope == SENSITIVITY else []
 
     def __call__(self, share: float) -> np.ndarray:
         """bool [num_channels]: what stays at `share` in (0, 1]."""
         sizes = [len(group.channels) for group in self._graph.groups]
-        wanted = [scaled_width(size, share) for size in sizes] if self._scope == UNIFORM else self._global(share)
+        wanted_by = {UNIFORM: self._uniform, GLOBAL: self._global, SENSITIVITY: self._sensitive}
+        wanted = wanted_by[self._scope](share)
         counts = [
             size if skipped else self._allowed(count, size)
             for count, size, skipped in zip(wanted, sizes, self._skipped, strict=True)
         ]
         return best(self._graph, self._scores, counts)
 
-    def _allowed(self, count: int, size: int) -> int:
+    def _allowed(self, count: float, size: int) -> int:
         rounded = int(count / self._divisor + 0.5) * self._divisor
         return min(size, max(rounded, min(self._divisor, size), self._min_filters))
 
-    def _global(self, share: float) -> list[int]:
+    def _uniform(self, share: float) -> list[float]:
+        return [scaled_width(size, share) for size in self._sizes]
+
+    def _global(self, share: float) -> list[float]:
         free = [not skipped for skipped in self._skipped]
         relative = relative_to_group(self._scores)
         pooled = np.concatenate([np.zeros(0), *(r for r, is_free in zip(relative, free, strict=True) if is_free)])
-        number = round(share * len(pooled))
+        whole = sum(size for size, is_free in zip(self._sizes, free, strict=True) if is_free)
+        number = min(round(share * whole), len(pooled))
         threshold = np.sort(pooled)[::-1][number - 1] if number else np.inf
         return [int((r >= threshold).sum()) for r in relative]
+
+    def _sensitive(self, share: float) -> list[float]:
+        sizes = [size for size, skipped in zip(self._sizes, self._skipped, strict=True) if not skipped]
+        kept = iter(sensitivity.wanted(self._curves, sizes, round(share * sum(sizes))))
+        return [size if skipped else next(kept) for size, skipped in zip(self._sizes, self._skipped, strict=True)]
+
+    def _of_free_groups(self, curves: Sequence[sensitivity.Curve]) -> list[sensitivity.Curve]:
+        by_layers = {curve.layers: curve for curve in curves}
+        found = []
+        for group, skipped in zip(self._graph.groups, self._skipped, strict=True):
+            layers = tuple(layer.scope for layer in group.layers)
+            if not skipped and layers not in by_layers:
+                raise UsageError(
+                    f'--sensitivity_report: says nothing of {group.name}; measure it for this network, with the same '
+                    '--skip_layers or fewer'
+                )
+            if not skipped:
+                found.append(by_layers[layers])
+        return found
 
 
 def largest_share(measure: Callable[[float], float], target: float, *, name: str, unit: str, steps: int = 12) -> float:

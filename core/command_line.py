@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from core.errors import UserError
 
+INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 _FLAG = re.compile(r'-{1,2}[A-Za-z]\w')
 
 
@@ -138,7 +139,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
         sys.exit(main(None) or 0)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)

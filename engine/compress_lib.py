@@ -28,7 +28,7 @@ from engine import (
     output_folder,
     taylor,
 )
-from engine.compression_plan import Options, Plan
+from engine.compression_plan import Options, Origin
 from engine.compression_report import CompressionReport, Figures
 from reports import filter_scores
 
@@ -47,6 +47,7 @@ def compress(
     options: Options,
     pictures: bool = False,
     named: Sequence[tuple[str, str]] = (),
+    origin: Origin | None = None,
 ) -> CompressionReport:
     """Writes `model.ckpt-<step>`, `pipeline.config` and `compression.json` into `output_dir`.
 
@@ -57,6 +58,7 @@ def compress(
       options: what to remove.
       named: (field, scope) of layers that must be there, of a .prune_config.
       pictures: also draw the ranked scores of each group of layers into the folder `filter_scores`.
+      origin: the network that shares are meant of; None is that of the checkpoint.
 
     Raises:
       UsageError: a layer to skip that does not exist, an `output_dir` that holds the input, or no training data where
@@ -66,15 +68,15 @@ def compress(
         without the removed filters. Nothing is written then.
     """
     reader = checkpoints.read(checkpoint)
-    _check_output_dir(output_dir, reader.path)
+    check_output_dir(output_dir, reader.path)
     if options.recalibrate_batches:
         batch_norm_statistics.check(config, '--recalibrate_batches')
     model = inference.build_model(config)
-    restored = _restore(model, reader.path)
+    restored = restore(model, reader.path)
     graph = tracing.trace(model, size=options.size)
     selection.check_named(graph, named)
     scores = score_channels(config, model, graph, options)
-    plan = compression_plan.choose(config, model, graph, scores, options)
+    plan = compression_plan.choose(config, model, graph, scores, options, origin)
     tensors = _tensors(reader, graph, plan.keep, cutting.cut)
     compressed = _built(plan.config, tensors)
     latencies = _latencies(model, compressed, options)
@@ -88,14 +90,14 @@ def compress(
         after=_figures(model, graph, plan.keep, latencies[1]),
         difference=prove(model, graph, plan.keep, compressed),
     )
-    report = report.with_checkpoint_bytes(before=compression_report.checkpoint_bytes(reader.path))
+    report = report.with_figures('checkpoint_bytes', before=compression_report.checkpoint_bytes(reader.path))
     if options.soft_apply:
         tensors, plan = _tensors(reader, graph, plan.keep, cutting.zero), dataclasses.replace(plan, config=config)
     if options.recalibrate_batches:
         smaller = model if options.soft_apply else compressed
         tensors = _recalibrated(smaller, config, tensors, num_batches=options.recalibrate_batches)
     draw = functools.partial(_draw, graph, scores, plan.keep, options.criterion) if pictures else None
-    return _write(tensors, plan, report, output_dir, draw)
+    return write(tensors, report.step, plan.config, report, output_dir, draw)
 
 
 def score_channels(config: Any, model: SegmentationModel, graph: ChannelGraph, options: Options) -> list[np.ndarray]:
@@ -135,7 +137,7 @@ def _logits(model: SegmentationModel, images: np.ndarray) -> np.ndarray:
     return infer(tf.constant(images)).numpy()
 
 
-def _restore(model: SegmentationModel, path: str) -> inference.Restored:
+def restore(model: SegmentationModel, path: str) -> inference.Restored:
     """Every variable that inference reads, strictly; those of training alone as far as they are there."""
     concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *_PROOF_SIZE))
     restored = inference.restore(model, concrete, path)
@@ -186,8 +188,8 @@ def _built(config: Any, tensors: Mapping[str, np.ndarray]) -> SegmentationModel:
     return model
 
 
-def _check_output_dir(output_dir: str, checkpoint: str) -> None:
-    """Replaces an earlier compression, and no training."""
+def check_output_dir(output_dir: str, checkpoint: str) -> None:
+    """Makes the folder; UsageError if it holds the input, or checkpoints that are no earlier compression's."""
     if os.path.realpath(output_dir) == os.path.realpath(os.path.dirname(checkpoint)):
         raise UsageError(f'--output_dir: {output_dir} holds the input checkpoint; choose another folder')
     output_folder.make(output_dir, '--output_dir')
@@ -230,9 +232,10 @@ def _draw(graph: ChannelGraph, scores: Sequence[np.ndarray], keep: np.ndarray, c
         )
 
 
-def _write(
+def write(
     tensors: Mapping[str, np.ndarray],
-    plan: Plan,
+    step: int,
+    config: Any,
     report: CompressionReport,
     output_dir: str,
     draw: Callable[[str], None] | None,
@@ -241,9 +244,9 @@ def _write(
     temporary = os.path.join(output_dir, f'unfinished-{os.getpid()}')
     try:
         tf.io.gfile.makedirs(temporary)
-        path = checkpoints.save(temporary, report.step, tensors)
-        report = report.with_checkpoint_bytes(after=compression_report.checkpoint_bytes(path))
-        config_loader.save(plan.config, os.path.join(temporary, CONFIG))
+        path = checkpoints.save(temporary, step, tensors)
+        report = report.with_figures('checkpoint_bytes', after=compression_report.checkpoint_bytes(path))
+        config_loader.save(config, os.path.join(temporary, CONFIG))
         compression_report.write(report, os.path.join(temporary, REPORT))
         if draw:
             draw(os.path.join(temporary, PICTURES))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from compression import names, selection
-from compression.channels import ChannelGraph
+from compression.channels import ChannelGraph, ChannelGroup
 from compression.targets import FLOPS, LATENCY_MS, PARAMETERS, UNITS, Target
 from core.model import SegmentationModel
-from engine import compressed_config, compression_report, inference, latency
+from engine import compressed_config, compression_report, inference, latency, sensitivity_report
 
 _STEPS = 10  # of bisection: a thousandth of the filters
 _STEPS_OF_LATENCY = 6
@@ -29,7 +29,7 @@ class Options:
       criterion, aggregate, scope: of `compression.names`.
       sources: scopes of layers that alone choose for all that share their channels.
       skip_layers: patterns of layers that keep their filters.
-      min_filters, divisor: of each group of layers; divisor None is 8 for scope global, and for uniform what the
+      min_filters, divisor: of each group of layers; divisor None is 8, and for scope uniform what the
         config's own filter_scale gives.
       soft_apply: set filters to zero and keep every shape.
       size: height and width of the image that arithmetic and latency are told for.
@@ -37,6 +37,7 @@ class Options:
       seed: of criterion random, and of the order of the data that criterion taylor sees.
       num_batches: of that data.
       recalibrate_batches: of training data, on which batch-norm averages are measured after the cut; 0: they stay.
+      sensitivity_report: what scope sensitivity goes by: a `sensitivity.json`, or its folder.
     """
 
     factor: float = 0.5
@@ -54,6 +55,7 @@ class Options:
     seed: int = 0
     num_batches: int = 16
     recalibrate_batches: int = 0
+    sensitivity_report: str = ''
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,16 +67,50 @@ class Plan:
     config: Any
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Origin:
+    """The network that shares are meant of, where that to be cut is itself the result of a cut.
+
+    Attributes:
+      config: its config.
+      sizes: {scopes of the layers that make a group of channels: how many there were}.
+    """
+
+    config: Any
+    sizes: Mapping[tuple[str, ...], int]
+
+    @staticmethod
+    def of(config: Any, graph: ChannelGraph) -> Origin:
+        """Of a network that was not cut yet."""
+        return Origin(config, {_layers(group): len(group.channels) for group in graph.groups})
+
+    def sizes_of(self, graph: ChannelGraph) -> list[int]:
+        """How many channels each group of `graph` had."""
+        return [self.sizes.get(_layers(group), len(group.channels)) for group in graph.groups]
+
+
+def _layers(group: ChannelGroup) -> tuple[str, ...]:
+    return tuple(layer.scope for layer in group.layers)
+
+
 def choose(
-    config: Any, model: SegmentationModel, graph: ChannelGraph, scores: Sequence[np.ndarray], options: Options
+    config: Any,
+    model: SegmentationModel,
+    graph: ChannelGraph,
+    scores: Sequence[np.ndarray],
+    options: Options,
+    origin: Origin | None = None,
 ) -> Plan:
     """The channels that stay at `options.factor`, or as many as `options.target` allows, and their config.
+
+    Args:
+      origin: what shares of filters are meant of; None is this network itself.
 
     Raises:
       UsageError: a layer to skip that does not exist.
       UserError: a target that cannot be reached.
     """
-    plan_of = _planner(config, model, graph, scores, options)
+    plan_of = _planner(config, model, graph, scores, options, origin or Origin.of(config, graph))
     if options.target is None:
         return plan_of(options.factor)
     kind, amount = options.target.kind, options.target.amount
@@ -90,7 +126,12 @@ def choose(
 
 
 def _planner(
-    config: Any, model: SegmentationModel, graph: ChannelGraph, scores: Sequence[np.ndarray], options: Options
+    config: Any,
+    model: SegmentationModel,
+    graph: ChannelGraph,
+    scores: Sequence[np.ndarray],
+    options: Options,
+    origin: Origin,
 ) -> Callable[[float], Plan]:
     """From a share of filters to a plan.
 
@@ -106,14 +147,20 @@ def _planner(
         skipped=skipped,
         min_filters=options.min_filters,
         divisor=options.divisor or (1 if uniform else 8),
+        sizes=origin.sizes_of(graph),
+        curves=sensitivity_report.read(options.sensitivity_report) if options.scope == names.SENSITIVITY else (),
     )
     plain = uniform and options.divisor is None and not any(skipped) and options.min_filters == 1
-    own = compressed_config.network_of(model) if plain and not config.model.layer_width else None
+    own = None
+    if plain and not origin.config.model.layer_width:
+        # Of the original: a cut network may compute the same by other operations.
+        whole = model if origin.config is config else inference.build_model(origin.config)
+        own = compressed_config.network_of(whole)
 
     @functools.cache
     def plan_of(share: float) -> Plan:
         if own is not None:
-            narrower = compressed_config.narrower(config, share)
+            narrower = compressed_config.narrower(origin.config, share)
             network = compressed_config.network_of(inference.build_model(narrower))
             counts = selection.counts_of_shapes(graph, network.shapes)
             if counts is not None:
@@ -124,6 +171,11 @@ def _planner(
         return Plan(keep, share, _with_widths(config, graph, keep))
 
     return plan_of
+
+
+def whole(model: SegmentationModel, graph: ChannelGraph, config: Any, options: Options) -> float:
+    """What the target limits, of the network as it is."""
+    return _measure(model, graph, options)(Plan(np.ones(graph.num_channels, bool), 1.0, config))
 
 
 def _with_widths(config: Any, graph: ChannelGraph, keep: np.ndarray) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from compression.channels import ChannelGraph
+from core.errors import DataError
 from core.model import SegmentationModel
 from core.servable import Servable, inference_variables
 from engine import checkpoints
@@ -46,6 +47,29 @@ class LayerWidths:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class IterationRow:
+    """One cut and the training after it.
+
+    Attributes:
+      share: of the original network's filters, the one asked for or found for this cut's part of the target.
+      parameters, gflops: as in Figures.
+      difference: as in CompressionReport, of this cut.
+      mean_iou_before_training: after the cut and what was done to batch norm; None where it was not evaluated.
+      step: of all trainings together, where this one ended.
+      mean_iou: there; None without evaluation records.
+    """
+
+    iteration: int
+    share: float
+    parameters: int
+    gflops: float
+    difference: float
+    mean_iou_before_training: float | None
+    step: int
+    mean_iou: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CompressionReport:
     """Everything that compression.json holds.
 
@@ -54,7 +78,8 @@ class CompressionReport:
       share: of the filters of each layer, or of all; the one asked for, or found for a target.
       options: as asked for.
       difference: largest difference of logits between the network written and the original with the removed filters at
-        zero, relative to the largest logit, on noise.
+        zero, relative to the largest logit, on noise; with several iterations, the largest of their cuts.
+      iterations: one for each cut, if there was training between them.
     """
 
     checkpoint: str
@@ -65,16 +90,17 @@ class CompressionReport:
     before: Figures
     after: Figures
     difference: float
+    iterations: list[IterationRow] = dataclasses.field(default_factory=list)
 
-    def with_checkpoint_bytes(self, *, before: int | None = None, after: int | None = None) -> CompressionReport:
-        """The same report, with the sizes that are given."""
+    def with_figures(self, field: str, *, before: float | None = None, after: float | None = None) -> CompressionReport:
+        """The same report, with this field of `before` and `after` where it is given."""
         changed = {'before': before, 'after': after}
         return dataclasses.replace(
             self,
             **{
-                name: dataclasses.replace(getattr(self, name), checkpoint_bytes=size)
-                for name, size in changed.items()
-                if size is not None
+                name: dataclasses.replace(getattr(self, name), **{field: value})
+                for name, value in changed.items()
+                if value is not None
             },
         )
 
@@ -96,7 +122,42 @@ class CompressionReport:
             rows.append(('latency, ms', f'{self.before.latency_ms:.1f}', f'{self.after.latency_ms:.1f}'))
         lines += [f'{name:{width}}  {before:>6}  {after:>6}' for name, before, after in rows]
         lines.append(f'logits differ from the original without these filters by {self.difference:.1e} of the largest')
+        if self.iterations:
+            lines[-1] = f'each cut changed logits by at most {self.difference:.1e} of the largest, against zeros'
+            lines += ['', iterations_table(self.iterations)]
         return '\n'.join(lines)
+
+
+def iterations_table(rows: Sequence[IterationRow]) -> str:
+    """One line for each, below a head."""
+    lines = ['iteration   share  M parameters  GFLOPs  mIoU cut    step  mIoU']
+    lines += [
+        f'{row.iteration:9}  {row.share:6.3f}  {row.parameters / 1e6:12.2f}  {row.gflops:6.2f}  '
+        f'{_percent(row.mean_iou_before_training):>8}  {row.step:6}  {_percent(row.mean_iou):>4}'
+        for row in rows
+    ]
+    return '\n'.join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return '-' if share is None else f'{100 * share:.1f}'
+
+
+def joined(
+    first: CompressionReport, last: CompressionReport, options: dict[str, Any], rows: list[IterationRow]
+) -> CompressionReport:
+    """Of several cuts together: from what the first was made of to what the last made."""
+    before = {layer.layer: layer for layer in first.layers}
+    return dataclasses.replace(
+        last,
+        checkpoint=first.checkpoint,
+        step=first.step,
+        options=options,
+        layers=[dataclasses.replace(layer, before=before[layer.layer].before) for layer in last.layers],
+        before=first.before,
+        difference=max(row.difference for row in rows),
+        iterations=rows,
+    )
 
 
 def layer_widths(graph: ChannelGraph, kept: dict[str, tuple[int, ...]]) -> list[LayerWidths]:
@@ -133,6 +194,21 @@ def write(report: CompressionReport, path: str) -> None:
     """As JSON."""
     with tf.io.gfile.GFile(path, 'w') as file:
         file.write(json.dumps(dataclasses.asdict(report), indent=1, default=_plain) + '\n')
+
+
+def read(path: str) -> CompressionReport | None:
+    """What `write` wrote; None where there is no such file. Raises DataError for another content."""
+    if not tf.io.gfile.exists(path):
+        return None
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            content = json.loads(file.read())
+        content['layers'] = [LayerWidths(**layer) for layer in content['layers']]
+        content['iterations'] = [IterationRow(**row) for row in content.get('iterations', [])]
+        content.update({name: Figures(**content[name]) for name in ('before', 'after')})
+        return CompressionReport(**content)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f'{path}: is no report of a compression ({error}); remove it') from error
 
 
 def _plain(value: Any) -> Any:

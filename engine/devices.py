@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -66,6 +68,17 @@ def num_threads() -> int:
     """How many threads share one operation; the order of its sums, and so its last bits, depend on it."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return tf.config.threading.get_intra_op_parallelism_threads() or available
+
+
+@contextlib.contextmanager
+def graph_options_kept() -> Iterator[None]:
+    """Undoes `use_bfloat16` and `keep_order_of_sums` at the end, for what is compiled and timed after a training."""
+    before = tf.config.optimizer.get_experimental_options()
+    try:
+        yield
+    finally:
+        plain = {'auto_mixed_precision_onednn_bfloat16': False, 'arithmetic_optimization': True, 'remapping': True}
+        tf.config.optimizer.set_experimental_options({**plain, **before})
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

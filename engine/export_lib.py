@@ -65,7 +65,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
       options: which forms, of which shape.
 
     Raises:
-      UsageError: options that contradict each other, or an `output_dir` that is not free for an export.
+      UsageError: options that contradict each other or do not fit the model, or an `output_dir` that is not free.
       CheckpointError: missing, damaged, or not of this config.
       DataError: a quantised form without evaluation records.
       UserError: a form cannot be converted, or disagrees with the live model when reloaded; nothing is left then.
@@ -77,6 +77,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         input_builder.check_reader(config, 'eval')
     checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
+    inference.check_input_shape(model, options.input_shape, options.pad_to_shape)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(
         model=model,

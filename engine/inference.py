@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from builders import input_builder, model_builder
-from core.errors import CheckpointError
+from core.errors import CheckpointError, UsageError
 from core.model import SegmentationModel
-from core.servable import Servable, inference_variables
+from core.servable import InputShape, Servable, inference_variables
 from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints
 from inputs.label_map import LabelMap
@@ -52,6 +52,22 @@ def restore(
         variables = _by_average(variables, checkpoints.read(checkpoint))
     report = checkpoints.restore_variables(variables, checkpoint, strict=True)
     return Restored(path=report.path, step=_step(report.path))
+
+
+def check_input_shape(
+    model: SegmentationModel, input_shape: InputShape, pad_to_shape: tuple[int, int] | None = None
+) -> None:
+    """UsageError if a fixed side, padded, is below the output stride: not one cell of the features would be filled.
+
+    The network would run; what was written is more likely no size in pixels.
+    """
+    stride = model.feature_extractor.output_stride
+    for side, own, padded in zip(('height', 'width'), input_shape[1:], pad_to_shape or (0, 0), strict=True):
+        if own is not None and max(own, padded) < stride:
+            raise UsageError(
+                f'--input_shape: its {side}, {own}, is too small for this network, whose output stride is {stride}; '
+                'write height,width,channels in pixels, for example 1024,2048,3'
+            )
 
 
 def trace_scores(servable: Servable) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:

@@ -57,6 +57,7 @@ def from_checkpoint(
     views.check_padding(pad_to_shape)
     checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
+    inference.check_input_shape(model, input_shape, pad_to_shape)
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape)
     concrete = servable.trace((1, *input_shape[1:]))

@@ -1,4 +1,4 @@
-"""StableHLO: a portable artefact that any PJRT device compiles (JAX, TensorFlow's XlaCallModule, IREE)."""
+"""StableHLO: a portable artefact that PJRT clients compile: TensorFlow's XlaCallModule, JAX."""
 
 from __future__ import annotations
 

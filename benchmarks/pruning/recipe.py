@@ -17,8 +17,10 @@ from core.errors import UserError
 from protos.pipeline_pb2 import PipelineConfig
 
 BASE, DISTILLED, PLAIN, RANDOM = 'base', 'l1_distilled', 'l1', 'random'
+TAYLOR, ITERATED = 'taylor', 'iterated'
 SCRATCH, NON_UNIFORM = 'scratch', 'latency'
-ROWS = (BASE, DISTILLED, PLAIN, RANDOM, SCRATCH, NON_UNIFORM)
+ROWS = (BASE, DISTILLED, PLAIN, RANDOM, TAYLOR, ITERATED, SCRATCH, NON_UNIFORM)
+ITERATIONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Recipe:
         cut, recalibrated = self._cut('l1', base), self._cut('l1', base, recalibrate=True)
         noise = self._cut('random', base, recalibrate=True)
         fast = self._cut('latency', base, recalibrate=True)
+        taylor = self._cut('taylor', base, recalibrate=True)
         return [
             base,
             cut,
@@ -65,6 +68,10 @@ class Recipe:
             self._cut('latency', base),
             fast,
             self._retrained(NON_UNIFORM, fast, teacher=base),
+            self._cut('taylor', base),
+            taylor,
+            self._retrained(TAYLOR, taylor, teacher=base),
+            self._iterated(base),
         ]
 
     def config(self, num_steps: int, *, narrower: bool = False) -> tuple[list[str], PipelineConfig]:
@@ -107,9 +114,23 @@ class Recipe:
         uniform = [*size, '--compression_factor', f'{self.factor:g}']
         return {
             'l1': [*uniform, '--criterion', 'l1'],
+            'taylor': [*uniform, '--criterion', 'taylor'],
             'random': [*uniform, '--criterion', 'random'],
             'latency': [*size, '--criterion', 'taylor', '--scope', 'global'],
         }[kind]
+
+    def _iterated(self, base: Piece) -> Piece:
+        """All cuts and trainings by one command, which goes on where it was stopped."""
+        folder, steps = self.output_dir / ITERATED, round(self.retrain_steps / ITERATIONS)
+        flags = [*self._cut_flags('taylor'), '--recalibrate_batches', str(self.recalibrate_batches)]
+        flags += ['--seed', str(self.seed), '--iterations', str(ITERATIONS), '--retrain_steps', str(max(1, steps))]
+        flags.append('--distill')
+        start = ['--config_path', str(base.folder / 'pipeline.config'), '--input_checkpoint', str(base.folder)]
+
+        def compress() -> None:
+            runner.run_script('compress.py', [*start, '--output_dir', str(folder), *flags], name=ITERATED)
+
+        return self._piece(ITERATED, folder, flags, [base], compress)
 
     def _latency_target(self, name: str, start: Sequence[str]) -> list[str]:
         """What the uniform cut takes, measured right before: the machine is as busy then as it will be in a minute."""

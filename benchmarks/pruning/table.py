@@ -11,13 +11,22 @@ from benchmarks.pruning import recipe
 from core.errors import UserError
 
 BEGIN, END = '<!-- benchmarks.compression: begin -->', '<!-- benchmarks.compression: end -->'
-CUT_OF = {recipe.DISTILLED: 'l1', recipe.PLAIN: 'l1', recipe.RANDOM: 'random', recipe.NON_UNIFORM: 'latency'}
-_RECALIBRATED = (recipe.DISTILLED, recipe.RANDOM, recipe.NON_UNIFORM)
+CUT_OF = {
+    recipe.DISTILLED: 'l1',
+    recipe.PLAIN: 'l1',
+    recipe.RANDOM: 'random',
+    recipe.TAYLOR: 'taylor',
+    recipe.NON_UNIFORM: 'latency',
+}
+_COMPRESSED = (*CUT_OF, recipe.ITERATED)
+_RECALIBRATED = (recipe.DISTILLED, recipe.RANDOM, recipe.TAYLOR, recipe.NON_UNIFORM)
 _TITLES = {
     recipe.BASE: 'not compressed',
     recipe.DISTILLED: 'uniform, L1; recalibrated, distilled',
     recipe.PLAIN: 'uniform, L1; retrained on labels alone',
     recipe.RANDOM: 'uniform, random filters; recalibrated, distilled',
+    recipe.TAYLOR: 'uniform, Taylor; recalibrated, distilled',
+    recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
     recipe.SCRATCH: 'the small net from scratch, all {scratch_steps} steps',
     recipe.NON_UNIFORM: 'non-uniform to the latency of the uniform cut, Taylor; recalibrated, distilled',
 }
@@ -41,7 +50,7 @@ def summarise(
         seeds = [seed for seed, found in by_seed.items() if row in found]
         if not seeds:
             continue
-        before = [by_seed[seed][recipe.BASE] for seed in seeds] if row in CUT_OF else []
+        before = [by_seed[seed][recipe.BASE] for seed in seeds] if row in _COMPRESSED else []
         cut = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}')
         again = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}_recalibrated') if row in _RECALIBRATED else []
         trained = [by_seed[seed][row] for seed in seeds]

@@ -27,8 +27,14 @@ def make(folder: Path, **changes) -> recipe.Recipe:
 
 def test_pieces_come_after_what_they_are_made_from(tmp_path):
     names = [str(piece.folder.relative_to(tmp_path)) for piece in make(tmp_path).pieces()]
-    assert names[:4] == ['base', 'cuts/l1', 'cuts/l1_recalibrated', 'l1_distilled'] and len(set(names)) == 12
-    for net, cut in (('random', 'random_recalibrated'), ('l1', 'l1'), ('latency', 'latency_recalibrated')):
+    assert names[:4] == ['base', 'cuts/l1', 'cuts/l1_recalibrated', 'l1_distilled'] and len(set(names)) == 16
+    cuts = {
+        'random': 'random_recalibrated',
+        'l1': 'l1',
+        'latency': 'latency_recalibrated',
+        'taylor': 'taylor_recalibrated',
+    }
+    for net, cut in cuts.items():
         assert names.index(f'cuts/{cut}') < names.index(net)
     assert set(recipe.ROWS) <= set(names)
 
@@ -83,6 +89,10 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
 
     assert chosen('l1_distilled') == ['base', 'l1', 'l1_recalibrated', 'l1_distilled']
     assert chosen('scratch') == ['base', 'scratch']
+    assert chosen('taylor') == ['base', 'taylor', 'taylor_recalibrated', 'taylor'] and chosen('iterated') == [
+        'base',
+        'iterated',
+    ]
     assert chosen('latency') == ['base', 'latency', 'latency_recalibrated', 'latency']
     with pytest.raises(UsageError, match=r'--only: got .l2., choose from'):
         chosen('l2')
@@ -141,5 +151,5 @@ def test_everything_from_training_to_the_table_once(tmp_path):
     assert '| not compressed |' in page.read_text()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert '12 of 12 runs are finished' in again.stderr and 'step ' not in again.stderr
+    assert '16 of 16 runs are finished' in again.stderr and 'step ' not in again.stderr
     assert json.loads(again.stdout) == report

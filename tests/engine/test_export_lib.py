@@ -138,6 +138,9 @@ def test_a_folder_that_no_export_wrote_is_left_alone(export, tmp_path):
 def test_shapes_and_folders_that_cannot_be_are_said(export, tmp_path):
     with pytest.raises(UsageError, match='--pad_to_shape: its width 40 is below that of --input_shape, 50'):
         export(input_shape=(None, 40, 50), pad_to_shape=(41, 40))
+    too_small = r'--input_shape: its width, 7, is too small for this network, whose output stride is 8; write height,w'
+    with pytest.raises(UsageError, match=too_small):
+        export(input_shape=(None, 40, 7))
     (tmp_path / 'file').write_text('')
     with pytest.raises(UsageError, match='file is a file, a folder is needed'):
         export(output_dir=str(tmp_path / 'file'))

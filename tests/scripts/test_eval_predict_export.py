@@ -189,6 +189,17 @@ def test_a_checkpoint_of_another_width_lists_the_first_mismatches(run, model, tm
     assert not (tmp_path / 'export').exists()
 
 
+@pytest.mark.parametrize('script', [export_script, predict_script])
+def test_an_input_shape_too_small_for_the_network_is_a_usage_error(run, model, tmp_path, script):
+    Image.fromarray(run.images[0]).save(tmp_path / 'street.png')
+    more = ['--input_path', tmp_path / 'street.png'] if script is predict_script else []
+    flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'out', *more]
+    with pytest.raises(UsageError, match=r'--input_shape: its height, 3, is too small for this network') as caught:
+        script.main(_flags(run, *flags, '--input_shape', '3,224,3'))
+    assert caught.value.exit_code == 2 and '\n' not in str(caught.value)
+    assert not list(tmp_path.glob('out/*'))
+
+
 @pytest.mark.parametrize('script', [eval_script, export_script, predict_script])
 def test_help_teaches_by_examples(script, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -261,6 +272,12 @@ def test_wrong_flags_of_predict(flags, message):
             "got 'masks', choose from ids",
         ),
         (export_script, ['--input_shape', '1024x2048'], 'expected height,width,3 or batch,height,width,3'),
+        (export_script, ['--input_shape', '1024,2048'], "got '1024,2048', expected height,width,3 or batch,height,wid"),
+        (export_script, ['--input_shape', '1,2,3,4,5'], 'expected height,width,3 or batch,height,width,3'),
+        (export_script, ['--input_shape', '1024,2048,None'], 'expected height,width,3 or batch,height,width,3'),
+        (export_script, ['--input_shape', '0,2048,3'], "got '0,2048,3': '0' is not a whole number of 1 or more"),
+        (export_script, ['--input_shape', 'high,wide,3'], "'high' is not a whole number of 1 or more"),
+        (predict_script, ['--input_path', 'x', '--input_shape=-5,8,3'], "'-5' is not a whole number of 1 or more"),
         (export_script, ['--pad_to_shape', '1025'], 'expected height,width, for example 1025,2049'),
         (predict_script, ['--input_path', 'x', '--window', '512'], 'expected height,width, for example'),
         (predict_script, ['--input_path', 'x', '--overlap', '1'], "got '1', choose from 0 to below 1"),

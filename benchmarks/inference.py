@@ -1,8 +1,9 @@
 """Time, memory and agreement of what export.py writes, beside the plain graph in the runtimes people use.
 
-Prints one JSON object. ICNet-R50 of two widths with seeded weights, one street frame, labels out; every artefact in a
-process of its own, one inference of each in turn. The plain graph is the trained network as it is traced: batch norm
-as it was trained, logits enlarged to the image, argmax. docs/inference.md says what is compared and why.
+Prints one JSON object. ICNet-R50 of two widths, one street frame, labels out; every artefact in a
+process of its own, one inference of each in turn. The plain graph is the network as it is traced: batch norm
+as it was trained, logits enlarged to the image, argmax. Weights are seeded, unless a checkpoint is named.
+docs/inference.md says what is compared and why.
 
     python -m benchmarks.inference --frames ../shared/data/street_frames --output docs/inference_results.json
 """
@@ -33,6 +34,10 @@ _EXAMPLES = """\
     python -m benchmarks.inference --frames ../shared/data/street_frames
   one net, quickly:
     python -m benchmarks.inference --frames ../shared/data/street_frames --filter_scales 0.5 --rounds 5
+  a trained net, which sees the picture at its own size as the seeded ones do:
+    python -m benchmarks.inference --frames ../shared/data/street_frames --filter_scales 0.5 --rounds 5 \\
+      --config_path configs/icnet_0.5_289x385_resnet50_camvid.config --checkpoint runs/camvid \\
+      --set model.icnet.input_scale=1
 """
 
 
@@ -41,6 +46,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
     parser.add_argument('--frames', required=True, metavar='DIR', help='street frames; the first by name is timed')
     parser.add_argument('--filter_scales', default='0.5,1.0', metavar='LIST', help='widths of ICNet (default: 0.5,1.0)')
+    parser.add_argument('--config_path', metavar='FILE', help='with --checkpoint: the net that is timed, of one width')
+    parser.add_argument(
+        '--checkpoint', metavar='PATH', help='trained weights, or a folder of which the newest is taken'
+    )
+    parser.add_argument(
+        '--set', dest='overrides', action='append', default=[], metavar='FIELD=VALUE', help='a field of --config_path'
+    )
     parser.add_argument('--size', default='1025,2049', metavar='HEIGHT,WIDTH', help='of the image (default: 1025,2049)')
     parser.add_argument('--rounds', type=int, default=20, metavar='N', help='inferences that count (default: 20)')
     parser.add_argument('--threads', type=int, default=2, metavar='N', help='of each process (default: 2)')
@@ -61,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if flags.write:
         _write(flags, picture)
         return 0
+    if (flags.config_path is None) != (flags.checkpoint is None) or (flags.checkpoint and ',' in flags.filter_scales):
+        raise UsageError('--checkpoint: needs --config_path, and --filter_scales with the one width of that config')
     settings = side_by_side.Settings(threads=flags.threads, rounds=flags.rounds)
     result: dict[str, Any] = {
         'benchmark': 'inference',
@@ -68,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         'threads': flags.threads,
         'rounds': flags.rounds,
         'cpus': os.cpu_count(),
+        'weights': 'trained' if flags.checkpoint else 'seeded',
+        'set': flags.overrides,
         'nets': {},
     }
     for text in flags.filter_scales.split(','):
@@ -174,6 +190,9 @@ def _run_writer(flags: argparse.Namespace, filter_scale: str) -> None:
     """Writes artefacts in a process of its own, whose memory is free again afterwards."""
     command = [sys.executable, '-m', 'benchmarks.inference', '--frames', flags.frames, '--write', filter_scale]
     command += ['--size', flags.size, '--work_dir', flags.work_dir]
+    if flags.checkpoint:
+        command += ['--config_path', flags.config_path, '--checkpoint', flags.checkpoint]
+        command += [word for override in flags.overrides for word in ('--set', override)]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ['out of memory?'])[-1]
@@ -185,7 +204,11 @@ def _write(flags: argparse.Namespace, picture: np.ndarray) -> None:
         from benchmarks.deployment import artefacts, nets
     folder = _folder(flags, flags.write)
     os.makedirs(folder, exist_ok=True)
-    artefacts.write(nets.icnet(float(flags.write), picture), picture, folder)
+    if flags.checkpoint:
+        model = nets.trained(flags.config_path, flags.overrides, flags.checkpoint, picture)
+    else:
+        model = nets.icnet(float(flags.write), picture)
+    artefacts.write(model, picture, folder)
 
 
 def _picture(flags: argparse.Namespace) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.names import FEATURE_EXTRACTORS, FINE_TUNE_TYPES
-from core.export_forms import EXTRA_OUTPUTS, FORMS
+from core.export_forms import COMPUTE_TYPES, EXTRA_OUTPUTS, FORMS, STORED_TYPES
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,12 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     'PSPNetICNetFeatureExtractor': {'type': FEATURE_EXTRACTORS},
     'TrainConfig': {'fine_tune_checkpoint_type': FINE_TUNE_TYPES},
-    'ExportConfig': {'format': tuple(FORMS), 'output': EXTRA_OUTPUTS},
+    'ExportConfig': {
+        'format': tuple(FORMS),
+        'output': EXTRA_OUTPUTS,
+        'compute': COMPUTE_TYPES,
+        'weights': STORED_TYPES,
+    },
 }
 
 # Pairs whose first may not exceed the second.

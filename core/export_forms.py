@@ -41,6 +41,9 @@ FORMS = {
 }
 DEFAULT = ('frozen_graph', 'saved_model')
 EXTRA_OUTPUTS = ('probabilities', 'logits', 'colours')
+OPTIMISED = ('frozen_graph', 'openvino')  # forms that exporters.optimise is for
+COMPUTE_TYPES = ('float32', 'bfloat16')
+STORED_TYPES = ('float32', 'bfloat16', 'int8')
 
 
 def check_installed(names: Iterable[str]) -> None:

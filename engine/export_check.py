@@ -98,13 +98,14 @@ class Reference:
         return ConfusionMatrix(num_classes=self._num_classes, ignore_label=self._ignore_label)
 
 
-def require(name: str, agreement: Agreement) -> None:
+def require(name: str, agreement: Agreement, *, coarse: bool) -> None:
     """Raises UserError if the form called `name` may not be handed out.
 
-    Forms of float numbers: `REQUIRED_AGREEMENT` of the pixels. Quantised ones: at most `ALLOWED_MIOU_LOSS` of mean IoU.
+    Forms of float32 numbers: `REQUIRED_AGREEMENT` of the pixels. Coarse ones: at most `ALLOWED_MIOU_LOSS` of mean IoU,
+    for their rounding moves the borders of objects by a pixel here and there, which is no worse than the label.
     """
     entry = FORMS[name].entry
-    if not FORMS[name].quantised:
+    if not coarse:
         if agreement.equal_pixels < REQUIRED_AGREEMENT:
             raise UserError(
                 f"{entry}: after reloading, {100 * agreement.equal_pixels:.2f} % of the class ids equal the model's, "
@@ -117,8 +118,8 @@ def require(name: str, agreement: Agreement) -> None:
     if difference < -ALLOWED_MIOU_LOSS:
         raise UserError(
             f"{entry}: after reloading, its mean IoU is {-100 * difference:.2f} points below the model's on "
-            f'{agreement.images} images, at most {100 * ALLOWED_MIOU_LOSS} are allowed; nothing was exported. More '
-            '--calibration_examples may help'
+            f'{agreement.images} images, at most {100 * ALLOWED_MIOU_LOSS} are allowed; nothing was exported. '
+            + ('More --calibration_examples may help' if FORMS[name].quantised else 'Use float32')
         )
 
 

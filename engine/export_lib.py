@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from builders import config_loader, input_builder
 from core.errors import UsageError, UserError
-from core.export_forms import FORMS
+from core.export_forms import FORMS, OPTIMISED
 from core.servable import COLOURS, LOGITS, PREDICTIONS, PROBABILITIES, Servable, inference_variables
 from engine import checkpoints, export_check, export_manifest, inference, output_folder
 from engine.export_check import Agreement
@@ -23,6 +23,7 @@ from exporters.source import Source
 
 CONFIG = 'pipeline.config'
 LABEL_MAP = 'label_map.json'
+_PLAIN_GRAPH = 'plain_graph.pb'
 _BESIDE = (
     f'{checkpoint_exporter.PREFIX}.index',
     f'{checkpoint_exporter.PREFIX}.data-00000-of-00001',
@@ -72,7 +73,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     options = options or ExportOptions()
     options.check(has_records=config.HasField('eval_input_reader'))
     _check_output_dir(output_dir)
-    if any(FORMS[name].quantised for name in options.formats):
+    if any(options.is_coarse(name) for name in options.formats):
         input_builder.check_reader(config, 'eval')
     checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
@@ -100,10 +101,14 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         label_map.save(os.path.join(temporary, LABEL_MAP))
         seen = {'channels': model.input_channels, 'input_shape': options.input_shape}
         calibration = Samples(config, **seen, count=options.calibration_examples)
-        source = _write_base(concrete, temporary, json.dumps(about), calibration)
+        about['optimisation'] = export_manifest.optimisation(options)
+        source = _write_base(concrete, temporary, json.dumps(about), calibration, options)
         samples = Samples(config, **seen, count=options.verify_examples)
         reference = export_check.Reference(servable, ignore_label=config.eval_config.ignore_label)
-        agreement = {name: _write_form(name, source, temporary, reference, samples) for name in options.formats}
+        agreement = {}
+        for name in options.formats:
+            agreement[name] = _write_form(name, source, temporary, reference, samples)
+            export_check.require(name, agreement[name], coarse=options.is_coarse(name))
         about |= _of_forms(temporary, agreement, samples)
         _finish(temporary, about, options.formats)
         files = _move(temporary, output_dir)
@@ -119,11 +124,10 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     )
 
 
-def _write_base(concrete: Any, folder: str, text: str, calibration: Samples) -> Source:
-    """The two forms that all others are converted from."""
-    graph, model = (os.path.join(folder, FORMS[name].entry) for name in ('frozen_graph', 'saved_model'))
+def _write_base(concrete: Any, folder: str, text: str, calibration: Samples, options: ExportOptions) -> Source:
+    """The plain frozen graph and the SavedModel, which all forms are converted from."""
+    graph, model = os.path.join(folder, _PLAIN_GRAPH), os.path.join(folder, FORMS['saved_model'].entry)
     frozen_graph.write(concrete, graph)
-    manifest.append_to_graph(graph, text)
     saved_model.write(concrete, model, manifest=text)
     return Source(
         concrete=concrete,
@@ -131,28 +135,30 @@ def _write_base(concrete: Any, folder: str, text: str, calibration: Samples) -> 
         saved_model=model,
         manifest=text,
         calibration=lambda: (sample.images for sample in calibration),
+        optimised=options.optimised,
+        compute=options.compute,
+        weights=options.weights,
     )
 
 
 def _write_form(
     name: str, source: Source, folder: str, reference: export_check.Reference, samples: Samples
 ) -> Agreement:
-    """Writes one form, loads it again and compares it; UserError if it may not be handed out."""
+    """Writes one form, loads it again and compares it; UserError if it cannot be written or run."""
     form, path = formats.of(name), os.path.join(folder, FORMS[name].entry)
     try:
         if form.write is not None:
             form.write(source, path)
         outputs = [output for output in (PREDICTIONS, LOGITS) if output in source.outputs]
-        agreement = reference.compare(form.load(path, outputs), samples)
+        return reference.compare(form.load(path, outputs), samples)
     except (UserError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # each converter and each runtime has its own kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        hint = '; --optimise false may help' if source.optimised and name in OPTIMISED else ''
         raise UserError(
-            f'{FORMS[name].entry}: cannot be made of this model ({reason}); nothing was exported'
+            f'{FORMS[name].entry}: cannot be made of this model ({reason}); nothing was exported{hint}'
         ) from error
-    export_check.require(name, agreement)
-    return agreement
 
 
 def _of_forms(folder: str, agreement: dict[str, Agreement], samples: Samples) -> dict[str, Any]:
@@ -171,10 +177,10 @@ def _of_forms(folder: str, agreement: dict[str, Agreement], samples: Samples) ->
 
 
 def _finish(folder: str, about: dict[str, Any], wanted: tuple[str, ...]) -> None:
-    """Removes the forms that others were only converted from, and writes the manifest."""
-    for name in ('frozen_graph', 'saved_model'):
-        if name not in wanted:
-            _remove(os.path.join(folder, FORMS[name].entry))
+    """Removes what forms were only converted from, and writes the manifest."""
+    _remove(os.path.join(folder, _PLAIN_GRAPH))
+    if 'saved_model' not in wanted:
+        _remove(os.path.join(folder, FORMS['saved_model'].entry))
     with tf.io.gfile.GFile(os.path.join(folder, manifest.FILENAME), 'w') as f:
         f.write(json.dumps(about, indent=2, ensure_ascii=False) + '\n')
 

@@ -10,12 +10,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from core.export_forms import OPTIMISED
 from core.model import SegmentationModel
 from core.servable import INPUTS, Servable
+from engine.export_options import ExportOptions
 from engine.inference import Restored
 from inputs.label_map import LabelMap
 
 VERSION = 1
+
+
+def optimisation(options: ExportOptions) -> dict[str, Any]:
+    """How the forms that can be optimised were made; see `exporters.source.Source`."""
+    narrow = {'frozen_graph': {'compute': options.compute, 'weights': options.weights}}
+    return {
+        name: {'optimised': options.optimised, **narrow.get(name, {})} for name in OPTIMISED if name in options.formats
+    }
 
 
 def describe(

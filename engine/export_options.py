@@ -23,6 +23,7 @@ class ExportOptions:
       pad_to_shape: see `core.servable.Servable`; not below a fixed height or width.
       verify_examples: how many examples of the evaluation records each form is compared on.
       calibration_examples: how many of them int8 is calibrated on.
+      optimised, compute, weights: see `exporters.source.Source`.
     """
 
     formats: tuple[str, ...] = export_forms.DEFAULT
@@ -31,6 +32,14 @@ class ExportOptions:
     pad_to_shape: tuple[int, int] | None = None
     verify_examples: int = 4
     calibration_examples: int = 32
+    optimised: bool = True
+    compute: str = 'float32'
+    weights: str = 'float32'
+
+    def is_coarse(self, name: str) -> bool:
+        """Whether a form has coarse numbers: it is judged by its mean IoU, as `core.export_forms.Form.quantised`."""
+        narrow = (self.compute, self.weights) != ('float32', 'float32')
+        return FORMS[name].quantised or (name == 'frozen_graph' and narrow)
 
     def check(self, *, has_records: bool) -> None:
         """Raises UsageError for what cannot be, with what to do; `has_records` tells of `eval_input_reader`."""
@@ -43,10 +52,17 @@ class ExportOptions:
                     f'--formats: {name} needs a fixed batch, height and width; write for example '
                     '--input_shape 1,1024,2048,3'
                 )
-            if FORMS[name].quantised and not has_records:
+            if self.is_coarse(name) and not has_records:
+                how = f' of {self.compute} arithmetic, {self.weights} weights' if name == 'frozen_graph' else ''
                 raise UsageError(
-                    f'--formats: {name} is judged by its mean IoU on eval_input_reader, which the config does not have'
+                    f'--formats: {name}{how} is judged by its mean IoU on eval_input_reader, which the config does '
+                    'not have'
                 )
+        for flag, value in (('compute', self.compute), ('weights', self.weights)):
+            if value != 'float32' and 'frozen_graph' not in self.formats:
+                raise UsageError(f'--{flag}: got {value}, which is for frozen_graph; add that to --formats')
+        if self.compute != 'float32' and not self.optimised:
+            raise UsageError(f'--compute: {self.compute} needs the optimised graph; leave out --optimise false')
         export_forms.check_installed(self.formats)
 
     @classmethod
@@ -72,6 +88,9 @@ class ExportOptions:
             pad_to_shape=args.pad_to_shape or padded,
             verify_examples=args.verify_examples or config.verify_examples,
             calibration_examples=args.calibration_examples or config.calibration_examples,
+            optimised=config.optimise if args.optimise is None else args.optimise,
+            compute=args.compute or config.compute,
+            weights=args.weights or config.weights,
         )
 
 
@@ -109,6 +128,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         ('calibration_examples', 'how many of them give the ranges of int8'),
     ):
         parser.add_argument(f'--{flag}', type=_parse_count, metavar='N', help=f'{said} (default: export_config.{flag})')
+    command_line.add_boolean(
+        parser,
+        'optimise',
+        default=None,
+        help='make the frozen graph and the OpenVINO model faster (default: export_config.optimise, else true)',
+    )
+    for flag, choices, said in (
+        ('compute', export_forms.COMPUTE_TYPES, "arithmetic of the frozen graph's convolutions"),
+        ('weights', export_forms.STORED_TYPES, 'how the frozen graph stores its weights'),
+    ):
+        parser.add_argument(f'--{flag}', choices=choices, help=f'{said} (default: export_config.{flag}, else float32)')
 
 
 def _parse_formats(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ class Format:
     """One form.
 
     Attributes:
-      write: source, path -> None; None for the two that a source consists of.
+      write: source, path -> None; None for the SavedModel, of which a source consists.
       load: path, names of outputs -> the function.
       has_output: path, name -> whether it answers that.
       manifest: path -> the JSON within, None if there is none.
@@ -44,7 +44,7 @@ def _of(module: Any, write: Write) -> Format:
 
 _TABLE = {
     'frozen_graph': Format(
-        write=None,
+        write=frozen_graph.convert,
         load=lambda path, outputs: frozen_graph.load(path, inputs=INPUTS, outputs=outputs),
         has_output=frozen_graph.has_output,
         manifest=manifest.read_from_graph,

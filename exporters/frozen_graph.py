@@ -10,33 +10,35 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from core.errors import UserError
-from exporters import optimise
+from exporters import manifest, optimise
 from exporters.loaded import LoadedGraph
+from exporters.source import Source
 
 FILENAME = 'frozen_inference_graph.pb'
 _CHANNELS = 3  # where a graph leaves them open
 
 
-def write(
-    concrete: Any, path: str, *, optimised: bool = False, compute: str = 'float32', weights: str = 'float32'
-) -> None:
+def write(concrete: Any, path: str) -> None:
     """Freezes a traced servable: the placeholder `inputs`, and one node for each output, called as in its dictionary.
 
     Args:
       concrete: from `core.servable.Servable.trace`.
       path: the file to write.
-      optimised: rewrite it by `exporters.optimise` first.
-      compute: type of the arithmetic, for `optimised` only; one of `exporters.optimise.COMPUTE_TYPES`.
-      weights: type in which they are stored; one of `exporters.optimise.STORED_TYPES`.
     """
-    graph_def = freeze(concrete)
-    if optimised:
-        graph_def = optimise.optimise(graph_def, outputs=sorted(concrete.structured_outputs), compute=compute)
-    save(optimise.store(graph_def, weights), path)
+    save(freeze(concrete), path)
+
+
+def convert(source: Source, path: str) -> None:
+    """Writes the frozen graph that is handed out: optimised for TensorFlow if the source says so, with its manifest."""
+    graph_def = read(source.frozen_graph)
+    if source.optimised:
+        graph_def = optimise.optimise(graph_def, outputs=source.outputs, compute=source.compute)
+    save(optimise.store(graph_def, source.weights), path)
+    manifest.append_to_graph(path, source.manifest)
 
 
 def freeze(concrete: Any) -> Any:
-    """The GraphDef that `write` starts from: the traced operations as they are, with constants for variables."""
+    """The GraphDef that `write` saves: the traced operations as they are, with constants for variables."""
     frozen = convert_variables_to_constants_v2(concrete)
     graph_def = frozen.graph.as_graph_def()
     # A name given while tracing is not safe: TensorFlow numbers it if a scope has the same letters in another case.
@@ -64,7 +66,7 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> LoadedGraph:
     Raises:
       UserError: no such file, not a GraphDef, or one without these names.
     """
-    graph_def = _read(path)
+    graph_def = read(path)
     names = {node.name for node in graph_def.node}
     missing = [name for name in (inputs, *outputs) if name not in names]
     if missing:
@@ -90,10 +92,11 @@ def load(path: str, *, inputs: str, outputs: Sequence[str]) -> LoadedGraph:
 
 def has_output(path: str, name: str) -> bool:
     """Whether the frozen graph has a node of this name; raises as `load`."""
-    return any(node.name == name for node in _read(path).node)
+    return any(node.name == name for node in read(path).node)
 
 
-def _read(path: str) -> Any:
+def read(path: str) -> Any:
+    """The GraphDef in a file; UserError if there is none."""
     graph_def = tf.compat.v1.GraphDef()
     try:
         with tf.io.gfile.GFile(path, 'rb') as f:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from core.errors import UserError
 from core.servable import INPUTS
+from exporters import frozen_graph, optimise
 from exporters.loaded import LoadedGraph
 from exporters.source import Source
 
@@ -21,18 +23,31 @@ _FLOAT32 = {'INFERENCE_PRECISION_HINT': 'f32'}
 
 
 def write(source: Source, path: str) -> None:
-    """Converts the frozen graph with float32 weights; input and outputs keep their names.
+    """Converts the frozen graph, optimised if the source says so, with float32 weights; names are kept.
 
     The manifest is the model's `rt_info` of that name.
     """
     import openvino
 
-    model = openvino.convert_model(source.frozen_graph)
+    model = _converted(source)
     for port, name in [(model.inputs[0], INPUTS), *((model.output(f'{name}:0'), name) for name in source.outputs)]:
         port.get_tensor().set_names({name})
     model.set_rt_info(source.manifest, [_MANIFEST])
     tf.io.gfile.makedirs(path)
     openvino.save_model(model, os.path.join(path, _XML), compress_to_fp16=False)
+
+
+def _converted(source: Source) -> Any:
+    import openvino
+
+    if not source.optimised:
+        return openvino.convert_model(source.frozen_graph)
+    graph_def = frozen_graph.read(source.frozen_graph)
+    graph_def = optimise.optimise(graph_def, outputs=source.outputs, runtime='openvino')
+    with tempfile.TemporaryDirectory() as folder:  # the converter reads files alone
+        path = os.path.join(folder, frozen_graph.FILENAME)
+        frozen_graph.save(graph_def, path)
+        return openvino.convert_model(path)
 
 
 def load(path: str, *, outputs: Sequence[str]) -> LoadedGraph:

@@ -15,10 +15,12 @@ class Source:
 
     Attributes:
       concrete: from `core.servable.Servable.trace`.
-      frozen_graph: path of its frozen graph.
+      frozen_graph: path of its frozen graph, the operations as they were traced.
       saved_model: path of its SavedModel.
       manifest: JSON about the model, kept inside each form.
       calibration: batches uint8 [N, H, W, channels] of what the network will see, for int8.
+      optimised: whether forms of `core.export_forms.OPTIMISED` are rewritten by `exporters.optimise`.
+      compute, weights: types of the frozen graph's arithmetic and stored weights, see there.
     """
 
     concrete: Any
@@ -26,6 +28,9 @@ class Source:
     saved_model: str
     manifest: str
     calibration: Callable[[], Iterable[np.ndarray]] | None = None
+    optimised: bool = True
+    compute: str = 'float32'
+    weights: str = 'float32'
 
     @property
     def outputs(self) -> Sequence[str]:

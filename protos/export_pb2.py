@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/export.proto\x12!fast_semantic_segmentation.protos\"\xdf\x01\n\x0c\x45xportConfig\x12\x0e\n\x06\x66ormat\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05width\x18\x05 \x01(\x05\x12\x43\n\x0cpad_to_shape\x18\x06 \x01(\x0b\x32-.fast_semantic_segmentation.protos.PadToShape\x12\x1a\n\x0fverify_examples\x18\x07 \x01(\r:\x01\x34\x12 \n\x14\x63\x61libration_examples\x18\x08 \x01(\r:\x02\x33\x32\"+\n\nPadToShape\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/export.proto\x12!fast_semantic_segmentation.protos\"\xab\x02\n\x0c\x45xportConfig\x12\x0e\n\x06\x66ormat\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05width\x18\x05 \x01(\x05\x12\x43\n\x0cpad_to_shape\x18\x06 \x01(\x0b\x32-.fast_semantic_segmentation.protos.PadToShape\x12\x1a\n\x0fverify_examples\x18\x07 \x01(\r:\x01\x34\x12 \n\x14\x63\x61libration_examples\x18\x08 \x01(\r:\x02\x33\x32\x12\x16\n\x08optimise\x18\t \x01(\x08:\x04true\x12\x18\n\x07\x63ompute\x18\n \x01(\t:\x07\x66loat32\x12\x18\n\x07weights\x18\x0b \x01(\t:\x07\x66loat32\"+\n\nPadToShape\x12\x0e\n\x06height\x18\x01 \x01(\x05\x12\r\n\x05width\x18\x02 \x01(\x05')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.export_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPORTCONFIG']._serialized_start=59
-  _globals['_EXPORTCONFIG']._serialized_end=282
-  _globals['_PADTOSHAPE']._serialized_start=284
-  _globals['_PADTOSHAPE']._serialized_end=327
+  _globals['_EXPORTCONFIG']._serialized_end=358
+  _globals['_PADTOSHAPE']._serialized_start=360
+  _globals['_PADTOSHAPE']._serialized_end=403
 # @@protoc_insertion_point(module_scope)

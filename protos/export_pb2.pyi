@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExportConfig(_message.Message):
-    __slots__ = ("format", "output", "batch", "height", "width", "pad_to_shape", "verify_examples", "calibration_examples")
+    __slots__ = ("format", "output", "batch", "height", "width", "pad_to_shape", "verify_examples", "calibration_examples", "optimise", "compute", "weights")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,9 @@ class ExportConfig(_message.Message):
     PAD_TO_SHAPE_FIELD_NUMBER: _ClassVar[int]
     VERIFY_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    OPTIMISE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     format: _containers.RepeatedScalarFieldContainer[str]
     output: _containers.RepeatedScalarFieldContainer[str]
     batch: int
@@ -24,7 +27,10 @@ class ExportConfig(_message.Message):
     pad_to_shape: PadToShape
     verify_examples: int
     calibration_examples: int
-    def __init__(self, format: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., batch: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pad_to_shape: _Optional[_Union[PadToShape, _Mapping]] = ..., verify_examples: _Optional[int] = ..., calibration_examples: _Optional[int] = ...) -> None: ...
+    optimise: bool
+    compute: str
+    weights: str
+    def __init__(self, format: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., batch: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pad_to_shape: _Optional[_Union[PadToShape, _Mapping]] = ..., verify_examples: _Optional[int] = ..., calibration_examples: _Optional[int] = ..., optimise: _Optional[bool] = ..., compute: _Optional[str] = ..., weights: _Optional[str] = ...) -> None: ...
 
 class PadToShape(_message.Message):
     __slots__ = ("height", "width")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.deployment import nets
+from core.export_forms import COMPUTE_TYPES
 from core.servable import PREDICTIONS, Servable
 from engine.timing.artefact import Artefact
 from exporters import frozen_graph, onnx_model, openvino_ir, optimise, saved_model, tflite
@@ -48,22 +48,19 @@ def write(model: Any, picture: np.ndarray, folder: str) -> None:
       picture: uint8 [H, W, 3]; its size is the graphs'.
       folder: where the files go.
     """
-    concrete = Servable(model=model, num_classes=nets.NUM_CLASSES).trace((1, *picture.shape[:2]))
+    concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *picture.shape[:2]))
     plain = os.path.join(folder, PLAIN)
     plain_graph = frozen_graph.freeze(concrete)
     frozen_graph.save(plain_graph, plain)
-    for compute in optimise.COMPUTE_TYPES:
+    for compute in COMPUTE_TYPES:
         frozen_graph.save(
             optimise.optimise(plain_graph, outputs=_OUTPUTS, compute=compute), os.path.join(folder, f'{compute}.pb')
         )
-    graph_for_openvino = os.path.join(folder, 'for_openvino.pb')
-    frozen_graph.save(optimise.optimise(plain_graph, outputs=_OUTPUTS, runtime='openvino'), graph_for_openvino)
     saved = os.path.join(folder, saved_model.DIRNAME)
     saved_model.write(concrete, saved, manifest='{}')
     source = Source(concrete=concrete, frozen_graph=plain, saved_model=saved, manifest='{}')
     onnx_model.write(source, os.path.join(folder, 'plain.onnx'))
     tflite.write(source, os.path.join(folder, 'plain.tflite'), kind='float32')
-    source = Source(concrete=concrete, frozen_graph=graph_for_openvino, saved_model=saved, manifest='{}')
     openvino_ir.write(source, os.path.join(folder, 'openvino'))
     _write_heads(plain_graph, picture, folder)
 

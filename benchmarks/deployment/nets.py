@@ -1,15 +1,17 @@
-"""Networks with seeded weights whose label maps are as varied as a trained one's, or more."""
+"""The networks that are timed: trained ones, or seeded ones whose label maps are at least as varied."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
-from builders import model_builder
+from builders import config_loader, model_builder
 from core.servable import Servable
+from engine import inference
 from protos import model_pb2
 
 NUM_CLASSES = 19
@@ -38,6 +40,15 @@ def icnet(filter_scale: float, picture: np.ndarray) -> Any:
         elif name.endswith(('gamma', 'moving_variance')):
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     _spread(model, picture)
+    return model
+
+
+def trained(config_path: str, overrides: Sequence[str], checkpoint: str, picture: np.ndarray) -> Any:
+    """The network of a config with the weights of a checkpoint; `picture` as in `icnet`."""
+    config = config_loader.load(config_path, overrides, 'export')
+    model = inference.build_model(config)
+    concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *picture.shape[:2]))
+    inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     return model
 
 

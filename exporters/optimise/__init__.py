@@ -3,7 +3,7 @@
 `optimise` says which there are; each of the other files is about one of them.
 """
 
-from exporters.optimise.passes import COMPUTE_TYPES, RUNTIMES, optimise
-from exporters.optimise.weights import STORED_TYPES, store
+from exporters.optimise.passes import RUNTIMES, optimise
+from exporters.optimise.weights import store
 
-__all__ = ['COMPUTE_TYPES', 'RUNTIMES', 'STORED_TYPES', 'optimise', 'store']
+__all__ = ['RUNTIMES', 'optimise', 'store']

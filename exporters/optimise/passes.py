@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.export_forms import COMPUTE_TYPES
 from exporters.optimise import (
     batch_norm,
     cleaning,
@@ -17,7 +18,6 @@ from exporters.optimise import (
     rewriting,
 )
 
-COMPUTE_TYPES = ('float32', 'bfloat16')
 _LABELS = {'tensorflow': labels.by_cells, 'openvino': labels.by_cells_portable, 'other': None}
 RUNTIMES = tuple(_LABELS)
 

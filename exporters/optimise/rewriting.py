@@ -106,9 +106,15 @@ def _tensor_name(source: str) -> str:
 
 
 def _own_operation(tensor: tf.Tensor, name: str, *, taken: Collection[str]) -> str:
-    """The operation that shall be called `name`: the tensor's own, or a copy if it cannot have that name."""
+    """The operation that shall be called `name`: the tensor's own, or a copy if it cannot have that name.
+
+    Nothing is computed from an output: converters take for outputs what ends the graph.
+    """
     free = (
-        tensor.op.type not in ('Placeholder', 'Const') and len(tensor.op.outputs) == 1 and tensor.op.name not in taken
+        tensor.op.type not in ('Placeholder', 'Const')
+        and len(tensor.op.outputs) == 1
+        and tensor.op.name not in taken
+        and not tensor.consumers()
     )
     return (tensor if free else tf.identity(tensor, name=f'{name}_output')).op.name
 

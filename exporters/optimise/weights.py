@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-STORED_TYPES = ('float32', 'bfloat16', 'int8')
+from core.export_forms import STORED_TYPES
+
 _SMALLEST = 512  # elements; below, what dequantises would take the space that is saved
 
 

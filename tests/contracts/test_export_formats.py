@@ -62,7 +62,7 @@ def test_every_form_is_the_model(architecture: str, shape: str, tmp_path):
             continue
         form, path = formats.of(name), str(tmp_path / FORMS[name].entry)
         if form.write is None:
-            path = {'frozen_graph': source.frozen_graph, 'saved_model': source.saved_model}[name]
+            path = source.saved_model
         else:
             form.write(source, path)
             assert form.manifest(path), name

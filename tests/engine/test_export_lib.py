@@ -14,7 +14,7 @@ from core.errors import CheckpointError, DataError, UsageError, UserError
 from core.export_forms import FORMS
 from engine import checkpoints, export_check, export_lib, inference, predict_lib
 from engine.export_options import ExportOptions
-from exporters import formats, saved_model
+from exporters import formats, frozen_graph, saved_model
 from tests import fake_model, tiny_run
 
 FILES = [
@@ -245,3 +245,41 @@ def test_a_missing_package_is_said_before_anything_runs(export, monkeypatch):
     monkeypatch.setitem(export_lib.FORMS, 'onnx', dataclasses.replace(FORMS['onnx'], packages=('no_such',)))
     with pytest.raises(UsageError, match='onnx: needs no_such; run: pip install no_such'):
         export(formats=('onnx',))
+
+
+@pytest.mark.parametrize('optimised', [True, False])
+def test_the_frozen_graph_is_optimised_unless_it_is_not_wanted(export, tmp_path, optimised):
+    export(formats=('frozen_graph', 'openvino'), input_shape=(1, 33, 41), optimised=optimised)
+    graph_def = frozen_graph.read(str(tmp_path / 'export' / 'frozen_inference_graph.pb'))
+    operations = {node.op for node in graph_def.node}
+    assert ('Identity' in operations) is not optimised
+    wanted = {
+        'frozen_graph': {'optimised': optimised, 'compute': 'float32', 'weights': 'float32'},
+        'openvino': {'optimised': optimised},
+    }
+    assert json.loads((tmp_path / 'export' / 'manifest.json').read_text())['optimisation'] == wanted
+    within = formats.of('frozen_graph').manifest(str(tmp_path / 'export' / 'frozen_inference_graph.pb'))
+    assert within is not None and json.loads(within)['optimisation'] == wanted
+    assert _names(tmp_path / 'export') == sorted({*FILES, 'openvino_model'} - {'saved_model'})
+
+
+def test_a_narrow_frozen_graph_is_judged_by_its_mean_iou(export, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_check, 'REQUIRED_AGREEMENT', 2)
+    with pytest.raises(UserError, match=r'at least 200 % are required'):
+        export(formats=('frozen_graph',))
+    report = export(formats=('frozen_graph',), compute='bfloat16', weights='int8', verify_examples=4)
+    assert report.agreement['frozen_graph'].equal_pixels > 0.97
+    about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
+    assert about['optimisation'] == {'frozen_graph': {'optimised': True, 'compute': 'bfloat16', 'weights': 'int8'}}
+    monkeypatch.setattr(export_check, 'ALLOWED_MIOU_LOSS', -1)  # no form is that much better
+    with pytest.raises(UserError, match=r'frozen_inference_graph\.pb: .* below the model.*\. Use float32'):
+        export(formats=('frozen_graph',), weights='bfloat16')
+
+
+def test_types_that_cannot_be_are_said(export):
+    with pytest.raises(UsageError, match='--weights: got int8, which is for frozen_graph; add that to --formats'):
+        export(formats=('saved_model',), weights='int8')
+    with pytest.raises(UsageError, match='--compute: bfloat16 needs the optimised graph; leave out --optimise false'):
+        export(compute='bfloat16', optimised=False)
+    with pytest.raises(UsageError, match='frozen_graph of float32 arithmetic, int8 weights is judged by its mean IoU'):
+        ExportOptions(weights='int8').check(has_records=False)

@@ -1,0 +1,82 @@
+"""benchmark.py on two tiny frozen graphs, as a process; what it cannot take is one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmark
+from core.errors import UsageError
+from core.servable import Servable
+from engine.timing import side_by_side
+from exporters import frozen_graph
+from tests import fake_model
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope='module')
+def graphs(tmp_path_factory):
+    """One model twice, the second with another order of classes."""
+    folder = tmp_path_factory.mktemp('graphs')
+    model = fake_model.FakeModel()
+    for name, sign in (('a.pb', 1), ('b.pb', -1)):
+        model.kernel.assign(sign * model.kernel)
+        frozen_graph.write(Servable(model=model, num_classes=3).trace((1, 33, 41)), str(folder / name))
+    return folder
+
+
+def test_two_graphs_are_measured_and_compared(graphs, tmp_path):
+    command = [sys.executable, 'benchmark.py', '--size', '33,41', '--rounds', '3', '--warm_up', '1', '--threads', '1']
+    command += ['--artefact', str(graphs / 'a.pb'), '--artefact', str(graphs / 'b.pb'), '--output_dir', str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert (result['image'], result['rounds'], result['threads']) == ([1, 33, 41, 3], 3, 1)
+    first, second = result['artefacts']
+    assert (first['name'], second['name']) == ('a.pb', 'b.pb')
+    assert first['equal_pixels'] == 100 and second['equal_pixels'] < 90
+    for row in (first, second):
+        assert 0 < row['least_ms'] <= row['median_ms'] <= row['p95_ms']
+        assert row['peak_mib'] > row['artefact_and_inference_mib'] >= 0
+        assert result['layers'][row['name']]
+    lines = (tmp_path / 'benchmark.md').read_text().splitlines()
+    assert sum(line.startswith(('| a.pb |', '| b.pb |')) for line in lines) == 2
+    assert '| artefact | median, ms |' in done.stdout
+
+
+def test_the_summary_of_known_times():
+    times = [{'seconds': s, 'processor_seconds': 2 * s} for s in (0.004, 0.001, 0.002)]
+    assert side_by_side.summary(times) == {
+        'median_ms': 2.0,
+        'p95_ms': 3.8,
+        'least_ms': 1.0,
+        'processor_ms': 4.0,
+        'images_per_second': 500.0,
+    }
+
+
+def test_what_cannot_be_timed_is_said(tmp_path):
+    (tmp_path / 'notes.txt').write_text('')
+    (tmp_path / 'a.onnx').write_text('')
+    for artefact, said in (
+        ('missing.pb', r'missing\.pb: no such file or folder'),
+        ('notes.txt', r'notes\.txt: not an artefact of a known form \(frozen_graph, saved_model, '),
+        ('a.onnx:bfloat16', r'a\.onnx: onnx cannot be asked for bfloat16'),
+    ):
+        with pytest.raises(UsageError, match=said):
+            benchmark.main(['--artefact', str(tmp_path / artefact)])
+    with pytest.raises(UsageError, match='--rounds: got 0, choose 1 or more'):
+        benchmark.main(['--artefact', str(tmp_path), '--rounds', '0'])
+
+
+def test_a_file_that_is_no_graph_is_one_line(tmp_path):
+    (tmp_path / 'text.pb').write_text('no graph')
+    command = [sys.executable, 'benchmark.py', '--artefact', str(tmp_path / 'text.pb'), '--size', '9,9']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'text.pb: its process ended with exit code 1' in done.stderr and 'Traceback' not in done.stderr

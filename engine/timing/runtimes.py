@@ -88,12 +88,12 @@ class TensorFlow(Runtime):
 
 
 class TFLite(Runtime):
-    """LiteRT with its XNNPACK delegate."""
+    """TensorFlow Lite with its XNNPACK delegate."""
 
     def __init__(self, artefact: Artefact, threads: int):
-        from ai_edge_litert.interpreter import Interpreter
+        import tensorflow as tf
 
-        self._interpreter = Interpreter(model_path=artefact.path, num_threads=threads)
+        self._interpreter = tf.lite.Interpreter(model_path=artefact.path, num_threads=threads)
         (self._input,) = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         named = [output for output in outputs if _PREDICTIONS in output['name']]

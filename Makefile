@@ -16,6 +16,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?=
+BENCHMARKS ?= startup train_step evaluation guards model_zoo
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PYTHONPATH :=
 unexport PYTHONHOME
@@ -57,10 +58,8 @@ test-slow: $(STAMP) ## the tests that take minutes each
 demo: $(STAMP) ## data, training, evaluation, export and prediction on synthetic street scenes, in minutes
 	@$(PY) -m demo.run_demo $(DEMO_FLAGS)
 
-bench: $(STAMP) ## every script of benchmarks/ that takes minutes, one JSON object each
-	@for script in $(filter-out benchmarks/camvid_comparison.py,$(wildcard benchmarks/[a-z]*.py)); do \
-		[ -e "$$script" ] || { echo 'error: benchmarks/ holds no script' >&2; exit 1; }; \
-		module=$${script%.py}; $(PY) -m $${module//\//.}; done
+bench: $(STAMP) ## the benchmarks that take minutes, one JSON object each; docs/benchmarks.md names the longer ones
+	@for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name; done
 
 golden: $(STAMP) ## renew one golden file of the tests: make golden NAME=pspnet_dilated_resnet50
 	@[ -n '$(NAME)' ] || { echo 'error: NAME is not set; for example: make golden NAME=pspnet_dilated_resnet50' >&2; exit 2; }

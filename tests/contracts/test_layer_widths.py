@@ -96,7 +96,7 @@ def test_a_layer_narrowed_inside_a_unit_changes_it_and_the_next_alone():
         ({f'{_UNIT}/conv3': 1}, f"the layers that are added at '{_UNIT}/add' have different widths; make them equal"),
         (
             {'CascadeFeatureFusion/Conv': 1},
-            "the layers that are added at 'CascadeFeatureFusion/AddN' have different widths; make them equal",
+            "the layers that are added at 'CascadeFeatureFusion/Add' have different widths; make them equal",
         ),
     ],
 )

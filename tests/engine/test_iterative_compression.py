@@ -85,6 +85,8 @@ def test_the_config_of_a_training_after_a_cut():
 
 
 def test_what_a_training_asks_of_graphs_ends_with_it():
+    plain = {'remapping': True, 'arithmetic_optimization': True, 'auto_mixed_precision_onednn_bfloat16': False}
+    tf.config.optimizer.set_experimental_options(plain)
     with devices.graph_options_kept():
         devices.use_bfloat16(True)
         devices.keep_order_of_sums()

@@ -64,7 +64,9 @@ def flags(folder: Path, tmp_path: Path) -> list[str]:
 
 
 def shapes(folder: Path) -> dict[str, list[int]]:
-    return checkpoints.read(folder).shapes
+    found = checkpoints.read(folder).shapes
+    # A cut net counts its own skipped steps.
+    return {name: shape for name, shape in found.items() if not name.startswith(checkpoints.TRAINING_PREFIX)}
 
 
 def config_in(folder: Path) -> PipelineConfig:

@@ -110,6 +110,7 @@ def require(name: str, agreement: Agreement, *, coarse: bool) -> None:
             raise UserError(
                 f"{entry}: after reloading, {100 * agreement.equal_pixels:.2f} % of the class ids equal the model's, "
                 f'at least {100 * EQUAL_PIXELS} % are required; nothing was exported'
+                + ('. tflite keeps the weights in float32' if name == 'tflite_float16' else '')
             )
         return
     difference = agreement.mean_iou_difference

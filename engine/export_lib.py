@@ -90,6 +90,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         with_logits=LOGITS in options.outputs,
     )
     concrete = servable.trace(options.input_shape)
+    inference.check_fit(model, concrete, checkpoint)
     restored = inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     about = export_manifest.describe(
         config, model=model, servable=servable, concrete=concrete, label_map=label_map, restored=restored

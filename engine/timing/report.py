@@ -90,7 +90,7 @@ def picture(path: str | None, size: tuple[int, int] | None) -> np.ndarray:
 
     if not os.path.isfile(path):
         raise UsageError(f'--image: no such file: {path}')
-    pixels = image_files.read(path)
+    pixels = image_files.read(path, has_windows=False)
     if size is not None:
         height, width = size
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))

@@ -18,7 +18,7 @@ _TYPED = frozenset(
     {'AddN', 'AddV2', 'AvgPool', 'BiasAdd', 'ConcatV2', 'Conv2D', 'DepthwiseConv2dNative', 'MatMul', 'MaxPool', 'Pad'}
     | {'Pack', 'Relu', 'Relu6', 'Reshape', 'Slice', 'StridedSlice', 'TensorScatterUpdate', 'Unpack'}
 )
-_HEAVY = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'MatMul'})
+CONVOLUTIONS = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'MatMul'})
 
 
 def bfloat16(graph_def: Any, outputs: Sequence[str], convolutions: Collection[str] | None = None) -> Any:
@@ -67,11 +67,11 @@ def _between(order: Sequence[Any]) -> set[str]:
     sources = {node.name: [source.split(':')[0] for source in node.input] for node in order}
     started: set[str] = set()
     for node in order:
-        if node.op in _HEAVY or any(source in started for source in sources[node.name]):
+        if node.op in CONVOLUTIONS or any(source in started for source in sources[node.name]):
             started.add(node.name)
     followed: set[str] = set()
     for node in reversed(order):
-        if node.op in _HEAVY or node.name in followed:
+        if node.op in CONVOLUTIONS or node.name in followed:
             followed.update(sources[node.name])
     return {node.name for node in order if _is_typed_float32(node)} & started & followed
 
@@ -82,7 +82,7 @@ def _around(order: Sequence[Any], convolutions: Collection[str]) -> set[str]:
     inside: set[str] = set()
     for node in order:
         sources = {source.split(':')[0] for source in node.input}
-        follows = node.op not in _HEAVY and sources & inside and sources <= inside | constants
+        follows = node.op not in CONVOLUTIONS and sources & inside and sources <= inside | constants
         if _is_typed_float32(node) and (node.name in convolutions or follows):
             inside.add(node.name)
     return inside

@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from core.servable import INPUTS, PREDICTIONS
-from exporters.optimise import rewriting
+from exporters.optimise import precision, rewriting
 
-CONVOLUTIONS = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'MatMul'})
 _DECIDING = 0.1  # share of the pixels whose classes are closest: those which an error can change
 
 
@@ -101,7 +100,7 @@ class _Switched:
         self._numbers = {
             node.name: number
             for number, node in enumerate(
-                node for node in rewriting.in_order(graph_def, [scores]) if node.op in CONVOLUTIONS
+                node for node in rewriting.in_order(graph_def, [scores]) if node.op in precision.CONVOLUTIONS
             )
         }
         self.names: dict[str, str] = {}

@@ -311,6 +311,20 @@ def test_logits_are_compared_without_being_exported(export, tmp_path, monkeypatc
     assert report_counts(Artefact(name='', path=str(tmp_path / 'export' / 'other.onnx'), kind='onnx')) == {}
 
 
+def test_half_of_the_weights_that_is_too_little_names_the_form_that_keeps_them():
+    agreement = export_check.Agreement(
+        images=1,
+        equal_pixels=0.9985,
+        largest_logit_difference=None,
+        largest_margin_lost=0.1,
+        mean_iou=None,
+        mean_iou_of_model=None,
+    )
+    for name, hint in (('tflite_float16', r'\. tflite keeps the weights in float32$'), ('tflite', 'exported$')):
+        with pytest.raises(UserError, match=rf'99\.85 % of .* at least 99\.9 % are required; nothing was .*{hint}'):
+            export_check.require(name, agreement, coarse=False)
+
+
 def test_types_that_cannot_be_are_said(export):
     with pytest.raises(UsageError, match='--weights: got int8, which is for frozen_graph; add that to --formats'):
         export(formats=('saved_model',), weights='int8')

@@ -14,13 +14,15 @@ from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints, devices
+from engine.workers import Workers
 
 _LOGGER = logging.getLogger(__name__)
 
 _SKIPPED_STEPS = f'{checkpoints.TRAINING_PREFIX}skipped_steps'
 _ROLLBACKS = f'{checkpoints.TRAINING_PREFIX}rollbacks'
 _THREADS = f'{checkpoints.TRAINING_PREFIX}threads'
-_NUMBERS = (_SKIPPED_STEPS, _ROLLBACKS, _THREADS)
+_REPLICAS = f'{checkpoints.TRAINING_PREFIX}replicas'
+_NUMBERS = (_SKIPPED_STEPS, _ROLLBACKS, _THREADS, _REPLICAS)
 
 
 class TrainState:
@@ -48,13 +50,14 @@ class TrainState:
             for name, variable in self.trainable.items()
         }
         self.skipped_steps = self.rollbacks = 0
+        self._num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._optimizer = optimizer
         self.start_slots()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name=checkpoints.GLOBAL_STEP)
 
     def tensors(self) -> dict[str, tf.Variable | np.int64]:
         """Everything a checkpoint holds, by its name there."""
-        numbers = {_SKIPPED_STEPS: self.skipped_steps, _ROLLBACKS: self.rollbacks, _THREADS: devices.num_threads()}
+        numbers = {_SKIPPED_STEPS: self.skipped_steps, _ROLLBACKS: self.rollbacks, **self._made_with()}
         return {
             **self.variables,
             **self._named_slots(),
@@ -123,15 +126,21 @@ class TrainState:
         self.step.assign(int(reader.tensor(checkpoints.GLOBAL_STEP)))
         numbers = {name: int(reader.tensor(name)) for name in _NUMBERS if name in reader.shapes}
         self.skipped_steps, self.rollbacks = numbers.get(_SKIPPED_STEPS, 0), numbers.get(_ROLLBACKS, 0)
-        threads = numbers.get(_THREADS, devices.num_threads())
-        if threads != devices.num_threads():
-            _LOGGER.warning(
-                '%s: written with %d threads, this is a run with %d: sums are rounded differently, so the weights will '
-                'differ in their last bits from those of a run that was never stopped',
-                path,
-                threads,
-                devices.num_threads(),
-            )
+        for name, now in self._made_with().items():
+            before = numbers.get(name, now)
+            if before != now:
+                _LOGGER.warning(
+                    '%s: written with %d %s, this is a run with %d: sums are rounded differently, so the weights will '
+                    'differ in their last bits from those of a run that was never stopped',
+                    path,
+                    before,
+                    name.removeprefix(checkpoints.TRAINING_PREFIX),
+                    now,
+                )
+
+    def _made_with(self) -> dict[str, int]:
+        """What the order of sums, and so their last bits, depends on."""
+        return {_THREADS: devices.num_threads(), _REPLICAS: self._num_replicas}
 
     def _named_slots(self) -> dict[str, tf.Variable]:
         return {
@@ -141,20 +150,23 @@ class TrainState:
         }
 
 
-def resume(state: TrainState, directory: str) -> str | None:
+def resume(state: TrainState, directory: str, workers: Workers | None = None) -> str | None:
     """Restores the newest checkpoint of `directory` whose every byte reads well; None if there is none at all.
 
-    A damaged one is reported, set aside, and the one before it is tried. Raises CheckpointError if all are damaged, or
-    if the newest sound one is of another model.
+    A damaged one is reported, set aside, and the one before it is tried. The chief of several workers looks, all
+    restore what it found. Raises CheckpointError if all are damaged, or if the newest sound one is of another model.
     """
-    if not checkpoints.all_checkpoints(directory):
+    workers = workers or Workers()
+    found = _newest(directory) if workers.is_chief else None
+    step = workers.from_chief(-1 if found is None else checkpoints.step_of(found) or 0)
+    if step < 0:
         return None
-    try:
-        path = checkpoints.newest_sound(directory, damaged=checkpoints.set_aside)
-    except CheckpointError as error:
-        raise CheckpointError(f'{error}; choose a new --logdir') from error
-    if path is None:
-        return None
+    path = checkpoints.path_of(directory, step)
+    if not tf.io.gfile.exists(f'{path}.index'):
+        raise CheckpointError(
+            f'{path}: worker 0 goes on from it, but {workers.name} does not see it; --logdir must be one folder, which '
+            'all workers share'
+        )
     try:
         state.restore(path)
     except CheckpointError as error:
@@ -162,6 +174,15 @@ def resume(state: TrainState, directory: str) -> str | None:
             f'{error}\n{directory} holds another training: choose a new --logdir, or the config it was made with'
         ) from error
     return path
+
+
+def _newest(directory: str) -> str | None:
+    if not checkpoints.all_checkpoints(directory):
+        return None
+    try:
+        return checkpoints.newest_sound(directory, damaged=checkpoints.set_aside)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error}; choose a new --logdir') from error
 
 
 def fine_tune(

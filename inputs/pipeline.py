@@ -6,6 +6,7 @@ position). So a run gives the same batches whatever the number of threads, and a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -23,6 +24,7 @@ from inputs.record_index import Order, RecordIndex, replacements
 
 __all__ = [
     'DamagedRecords',
+    'Share',
     'TrainingRecords',
     'evaluation_dataset',
     'first_damage',
@@ -52,6 +54,30 @@ class DamagedRecords(DataError):
         first = next(iter(self.damages.values()))
         others = f' (and {len(damages) - 1} more records)' if len(damages) > 1 else ''
         super().__init__(f'{first}{others}; convert the data again, or see train_config.skip_damaged_records')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one of several readers reads of every batch: an equal part, the first reader the first examples.
+
+    Attributes:
+      number: which part, from 0 on.
+      of: parts.
+      batch_size: of all parts together.
+    """
+
+    number: int = 0
+    of: int = 1
+    batch_size: int = 1
+
+    def taken(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        """Of `examples`, which begin with a batch, those of this reader."""
+        if self.of == 1:
+            return examples
+        size = self.batch_size // self.of
+        own = slice(self.number * size, (self.number + 1) * size)
+        batches = examples.batch(self.batch_size, drop_remainder=True)
+        return batches.map(_plain(lambda *parts: tuple(part[own] for part in parts))).unbatch()
 
 
 class TrainingRecords:
@@ -118,7 +144,13 @@ class TrainingRecords:
         return self._index.number_at(path, offset)
 
     def batches(
-        self, *, batch_size: int, seed: int, first_example: int = 0, num_epochs: int | None = None
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        first_example: int = 0,
+        num_epochs: int | None = None,
+        share: Share = Share(),
     ) -> tf.data.Dataset:
         """Batches without end unless `num_epochs` is given.
 
@@ -126,10 +158,11 @@ class TrainingRecords:
         epoch; the last ones are dropped if `num_epochs` ends the data.
 
         Args:
-          batch_size: B, of all replicas together.
+          batch_size: B.
           seed: of order and augmentation.
           first_example: how many examples came before: a resumed run gives step * batch_size. Costs no time.
           num_epochs: None repeats for ever.
+          share: which examples of each larger batch to read; all of them by default.
 
         Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
 
@@ -149,6 +182,7 @@ class TrainingRecords:
         dataset = order.records(first_example)
         if num_epochs:
             dataset = dataset.take(max(0, num_epochs * self.num_records - first_example))
+        dataset = share.taken(dataset)
         if self._small:
             decoded = self._decode_all()
 

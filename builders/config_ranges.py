@@ -122,6 +122,7 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
         'gradient_accumulation_steps': COUNT,
     },
     'Distribution': {'peer_timeout_seconds': COUNT, 'start_timeout_seconds': COUNT},
+    'LossScale': {'initial_scale': COUNT, 'dynamic_growth_steps': COUNT},
     'Distillation': {'temperature': POSITIVE, 'weight': POSITIVE},
     'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE, 'gradient_clipping_value': NOT_NEGATIVE},
     'LearningRateMultiplier': {'factor': NOT_NEGATIVE},

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import os
 import re
+import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from core.errors import UsageError
+from core.errors import UsageError, UserError
 
 VARIABLE = 'TF_CONFIG'
 _JOBS = ('chief', 'worker')
@@ -32,9 +34,14 @@ class Cluster:
     task_index: int
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of all processes, by rank."""
+        return tuple(address for addresses in self.jobs.values() for address in addresses)
+
+    @property
     def num_workers(self) -> int:
         """Processes, the chief among them."""
-        return sum(len(addresses) for addresses in self.jobs.values())
+        return len(self.addresses)
 
     @property
     def rank(self) -> int:
@@ -62,6 +69,51 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster | N
     if sum(map(len, jobs.values())) < 2:
         return None
     return _cluster(jobs, content.get('task'))
+
+
+def meet(cluster: Cluster, seconds: float) -> None:
+    """Waits until every other process of the cluster was seen at its address; to be called by each of them.
+
+    TensorFlow's own waiting ends only when all have come, and does not say for whom it waits. Whoever has seen all
+    leaves its port to TensorFlow's server, which answers the others.
+
+    Raises UserError, with the first that is missing, after so many seconds, or if this one's port is taken.
+    """
+    deadline = time.monotonic() + seconds
+    missing = [rank for rank in range(cluster.num_workers) if rank != cluster.rank]
+    with _listening(cluster):
+        while missing:
+            missing = [rank for rank in missing if not _answers(cluster.addresses[rank])]
+            if missing and time.monotonic() > deadline:
+                raise UserError(
+                    f'{cluster.name}: worker {missing[0]} at {cluster.addresses[missing[0]]} did not answer within '
+                    f'{seconds:g} s (train_config.distribution.start_timeout_seconds); start all workers of '
+                    f'{VARIABLE}, and see that they reach each other'
+                )
+            time.sleep(0.2 if missing else 0)
+
+
+def _listening(cluster: Cluster) -> socket.socket:
+    """A socket at this process's port: the others' connections succeed, and that is all they want to know."""
+    port = int(cluster.addresses[cluster.rank].rpartition(':')[2])
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(('', port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+        return socket.create_server(('', port), backlog=1024)
+    except OSError as error:
+        raise UserError(
+            f'{cluster.name}: cannot listen at port {port} ({error.strerror or error}); end what uses it, or name '
+            f'another in {VARIABLE}'
+        ) from error
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(':')
+    try:
+        socket.create_connection((host.strip('[]'), int(port)), timeout=5).close()
+    except OSError:  # also a name that is not known yet
+        return False
+    return True
 
 
 def _jobs(cluster: Any) -> dict[str, tuple[str, ...]]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from core.errors import UsageError
-from engine.cluster import VARIABLE, Cluster
+from core.errors import UsageError, UserError
+from engine.checkpoint_reader import first_line
+from engine.cluster import VARIABLE, Cluster, meet
 from protos.train_pb2 import Distribution
 from third_party import coordination
 
@@ -103,8 +104,15 @@ def _multi_worker(
         Distribution.Communication.Name(distribution.communication),
     )
     options = tf.distribute.experimental.CommunicationOptions(implementation=kind)
-    _LOGGER.info('%s at %s waits for the others', cluster.name, cluster.jobs[cluster.task_type][cluster.task_index])
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options, cluster_resolver=resolver)
+    _LOGGER.info('%s at %s waits for the others', cluster.name, cluster.addresses[cluster.rank])
+    meet(cluster, distribution.start_timeout_seconds)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options, cluster_resolver=resolver)
+    except tf.errors.OpError as error:
+        raise UserError(
+            f'{cluster.name}: the workers cannot begin ({first_line(error)}); start all of them again, with the same '
+            f'{VARIABLE} but for task.index'
+        ) from error
 
 
 def _logical_cpus(count: int) -> list[str]:
@@ -126,6 +134,19 @@ def use_bfloat16(enabled: bool) -> None:
     tf.config.optimizer.set_experimental_options({'auto_mixed_precision_onednn_bfloat16': enabled})
     if enabled and tf.config.list_logical_devices('GPU'):
         _LOGGER.warning('train_config.mixed_precision: BFLOAT16 acts on CPUs only; this GPU uses TensorFloat-32')
+
+
+def use_float16(enabled: bool) -> None:
+    """Lets GPUs compute convolutions, matrix products and what lies between in float16; variables stay float32.
+
+    As `use_bfloat16`, to be set before the step is compiled. Raises UsageError without a GPU.
+    """
+    if enabled and not tf.config.list_physical_devices('GPU'):
+        raise UsageError(
+            'train_config.mixed_precision: got FLOAT16, for which a GPU is needed, and there is none; choose FLOAT32, '
+            'or BFLOAT16 on a CPU that has it'
+        )
+    tf.config.optimizer.set_experimental_options({'auto_mixed_precision': enabled})
 
 
 def gather_replicas(values: tf.Tensor) -> tf.Tensor:
@@ -170,12 +191,17 @@ def num_threads() -> int:
 
 @contextlib.contextmanager
 def graph_options_kept() -> Iterator[None]:
-    """Undoes `use_bfloat16` and `keep_order_of_sums` at the end, for what is compiled and timed after a training."""
+    """Undoes what `use_bfloat16`, `use_float16` and `keep_order_of_sums` set, for what is compiled and timed later."""
     before = tf.config.optimizer.get_experimental_options()
     try:
         yield
     finally:
-        plain = {'auto_mixed_precision_onednn_bfloat16': False, 'arithmetic_optimization': True, 'remapping': True}
+        plain = {
+            'auto_mixed_precision_onednn_bfloat16': False,
+            'auto_mixed_precision': False,
+            'arithmetic_optimization': True,
+            'remapping': True,
+        }
         tf.config.optimizer.set_experimental_options({**plain, **before})
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from builders import input_builder
 from core.errors import DataError
-from engine import checkpoints
+from engine import checkpoints, data_service
 from engine.workers import Workers
 from inputs import pipeline
 from inputs.data_errors import PIPELINE_ERRORS
@@ -64,6 +65,8 @@ class TrainInput:
         self._logdir, self._path = logdir, os.path.join(logdir, _filename(self._workers.rank))
         self._left_out: dict[int, Damage] = {}
         self._records = None if build_dataset else input_builder.build_train_records(config)
+        if config.train_input_reader.tf_data_service:
+            data_service.check(config.train_input_reader.tf_data_service)
         if self._records:
             for damage in self._records.framing_damages:
                 _LOGGER.warning('%s; left out', damage)
@@ -114,12 +117,18 @@ class TrainInput:
             step += 1
             yield batches[0] if own_replicas == 1 else self._for_replicas(batches)
 
-    def _replica_batches(self, step: int, seed: int) -> tf.data.Dataset:
+    def _replica_batches(self, step: int, seed: int) -> Iterable[Mapping[str, Any]]:
         """What the replicas of this process get from `step` + 1 on, one after the other."""
         replicas = self._strategy.num_replicas_in_sync
         total, count, rank = self._config.train_config.batch_size, self._workers.count, self._workers.rank
         if self._records:
             share = pipeline.Share(number=rank, of=count, batch_size=total)
+            address = self._config.train_input_reader.tf_data_service
+            if address:
+                numbered = functools.partial(
+                    self._records.numbered_batches, batch_size=total // replicas, seed=seed, share=share
+                )
+                return data_service.batches(numbered, address, first=step * (replicas // count))
             return self._records.batches(
                 batch_size=total // replicas, seed=seed, first_example=step * total, share=share
             )

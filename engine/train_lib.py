@@ -23,6 +23,7 @@ from engine import checkpoints, devices, memory, output_folder, recompute_plan
 from engine.cluster import Cluster
 from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
+from engine.loss_scale import LossScale
 from engine.summaries import PicturePanels
 from engine.train_evaluation import SharedEvaluation, TrainEvaluation
 from engine.train_input import DatasetBuilder, TrainInput
@@ -193,7 +194,7 @@ def make_state(
         model.build()
         if strategy.num_replicas_in_sync > 1 and model.hyperparams.batch_norm.synchronized:
             model.synchronize(devices.gather_replicas)
-        state = TrainState(model, optimizer)
+        state = TrainState(model, optimizer, loss_scale=_loss_scale(config.train_config))
     idle = optimizer.idle_scopes(state.trainable)
     if idle:
         scopes = sorted({name.partition('/')[0] for name in state.trainable})
@@ -213,11 +214,16 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
 
 
 def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
-    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+    halves = train_config.mixed_precision != TrainConfig.FLOAT32
+    return Planner(_request(train_config, options), bfloat16=halves)
 
 
-def _bfloat16(train_config: TrainConfig) -> bool:
-    return train_config.mixed_precision == TrainConfig.BFLOAT16
+def _loss_scale(train_config: TrainConfig) -> LossScale | None:
+    """To be called in the strategy's scope."""
+    if train_config.mixed_precision != TrainConfig.FLOAT16:
+        return None
+    scale = train_config.loss_scale
+    return LossScale(initial_scale=scale.initial_scale, dynamic_growth_steps=scale.dynamic_growth_steps)
 
 
 def make_step(
@@ -269,7 +275,6 @@ def _memory() -> dict[str, float]:
 
 def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
     """Devices, number format and seeds, all of which have to be set before anything runs."""
-    check_batch_size(train_config, num_replicas=options.num_replicas)
     strategy = devices.make_strategy(
         train_config.distribution,
         num_clones=options.num_clones,
@@ -278,7 +283,8 @@ def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.dist
     )
     check_batch_size(train_config, num_replicas=strategy.num_replicas_in_sync)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(_bfloat16(train_config))
+    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_float16(train_config.mixed_precision == TrainConfig.FLOAT16)
     tf.random.set_seed(train_config.random_seed)
     if train_config.deterministic:
         tf.config.experimental.enable_op_determinism()

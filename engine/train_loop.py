@@ -247,7 +247,9 @@ class TrainLoop:
 
     def _drain(self) -> None:
         """Waits for the device; counts the steps that were skipped, and ends the run when there were too many."""
+        before = self._records.overflows
         self._state.skipped_steps += self._records.drain(self._last_checkpoint)
+        self._state.overflow_steps += self._records.overflows - before
         bound = self._not_finite.max_skipped_steps
         if bound is not None and self._state.skipped_steps > bound:
             raise NotFiniteError(
@@ -288,6 +290,8 @@ class TrainLoop:
     def _counts(self) -> dict[str, int]:
         """What the policy for values that are not finite has done so far, in all processes of this training."""
         counts = {}
+        if self._state.loss_scale:
+            counts['overflow_steps'] = self._state.overflow_steps
         if self._not_finite.max_skipped_steps is not None:
             counts['skipped_steps'] = self._state.skipped_steps
         if self._not_finite.max_rollbacks is not None:

@@ -23,9 +23,9 @@ _LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-    tf.errors.UnknownError,
 )
+# The same, of NVIDIA's library; without its name these are failures of this machine.
+_LOST_IF_NCCL = (tf.errors.InternalError, tf.errors.UnknownError)
 _REASON = re.compile(
     r'stopped sending heartbeats|connection (?:reset by peer|refused)|socket closed|broken pipe|timed? ?out|'
     r'failed to connect to all addresses|(?:barrier|register)[^.\n]*',
@@ -88,8 +88,8 @@ class Workers:
         """Turns the errors of operations whose other end is gone into one WorkerLostError that says how to go on."""
         try:
             yield
-        except _LOST as error:
-            if self.count == 1:
+        except (*_LOST, *_LOST_IF_NCCL) as error:
+            if self.count == 1 or (isinstance(error, _LOST_IF_NCCL) and 'nccl' not in error.message.lower()):
                 raise
             raise WorkerLostError(
                 f'{self.name}: another worker is gone ({_reason(error)}); the last checkpoint is '

@@ -53,9 +53,9 @@ class TinyModel(SegmentationModel):
             return {'logits': self._classifier(features['c5'], 'Conv')}
 
 
-def build_model(config, *, freeze_backbone: bool = False) -> TinyModel:
+def build_model(config, *, freeze_backbone: bool = False, kind: type[TinyModel] = TinyModel) -> TinyModel:
     """As `model_builder.build`; the class count, and whether batch norm is synchronised, are the config's."""
-    return TinyModel(
+    return kind(
         num_classes=config.icnet.num_classes,
         feature_extractor=TinyExtractor(),
         hyperparams=layers.Hyperparams(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 
 import pytest
 from google.protobuf import text_format
 
-from core.errors import UsageError
+from core.errors import UsageError, UserError
 from engine import cluster
 
 TWO = {'worker': ['a:1', 'b:65535']}
@@ -70,6 +73,54 @@ def test_what_is_wrong_is_said_in_one_line(content, said):
     line = str(caught.value)
     assert line.startswith('TF_CONFIG: ') and said in line and '\n' not in line
     assert 'an example: {"cluster"' in line and 'unset it to train on this machine alone' in line
+
+
+def free_ports(count):
+    sockets = [socket.create_server(('', 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def of_three():
+    addresses = tuple(f'localhost:{port}' for port in free_ports(3))
+    return [cluster.Cluster(jobs={'worker': addresses}, task_type='worker', task_index=i) for i in range(3)]
+
+
+def test_workers_that_come_one_by_one_meet():
+    workers, done = of_three(), []
+
+    def come(worker):
+        cluster.meet(worker, 30)
+        with cluster._listening(worker):  # as TensorFlow's server does
+            done.append(worker.rank)
+            time.sleep(1)
+
+    threads = [threading.Thread(target=come, args=(worker,)) for worker in workers]
+    for thread in threads[:2]:
+        thread.start()
+    time.sleep(0.5)
+    assert done == []
+    threads[2].start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_a_worker_that_does_not_come_is_named():
+    first, _, last = of_three()
+    with cluster._listening(last), pytest.raises(UserError) as caught:
+        cluster.meet(first, 0.5)
+    line = str(caught.value)
+    assert line.startswith(f'worker 0 of 3: worker 1 at {first.addresses[1]} did not answer within 0.5 s (')
+    assert '\n' not in line
+
+
+def test_a_port_that_is_taken_is_said():
+    first, *_ = of_three()
+    with cluster._listening(first), pytest.raises(UserError, match=r'worker 0 of 3: cannot listen at port .*in use'):
+        cluster.meet(first, 5)
 
 
 NO_CLUSTER = None

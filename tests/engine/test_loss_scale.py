@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -13,13 +14,19 @@ import pytest
 import tensorflow as tf
 
 from builders import optimizer_builder
+from core import schedules
 from core.errors import UsageError
+from core.feature_extractor import FeatureExtractor
+from core.model import LossTerm
+from core.optimizers import Momentum
 from engine import checkpoints, devices
 from engine.loss_scale import LossScale
 from engine.step_records import NotFiniteError
 from engine.train_lib import TrainOptions, train
 from engine.train_state import TrainState
 from engine.train_step import make_train_step
+from tests import tiny_training
+from tests.engine import test_not_finite
 from tests.tiny_training import build_dataset, build_model, config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +66,18 @@ def test_nonsense_is_refused(settings):
         LossScale(**settings)
 
 
-def make(initial_scale=None, *overrides, growth=2000, **settings):
+class Steep(tiny_training.TinyModel):
+    """Gradients so large that the largest scales are too large for them, also in float32."""
+
+    @property
+    def loss_terms(self):
+        return (LossTerm(name='loss', head='logits', weight=1000.0),)
+
+
+build_steep = functools.partial(build_model, kind=Steep)
+
+
+def make(initial_scale=None, *overrides, growth=2000, build_model=build_model, **settings):
     """(step, state); without a scale for None."""
     strategy = devices.make_strategy()
     message = config(*overrides)
@@ -97,7 +115,7 @@ def test_where_nothing_overflows_not_a_bit_changes(num_parts):
         assert float(found['overflow']) == 0
         for name, value in expected.items():
             assert float(found[name]) == float(value), name
-    assert float(scaled[1].loss_scale.scale) == 2.0**17
+    assert scaled[1].loss_scale and float(scaled[1].loss_scale.scale) == 2.0**17
     after = values(scaled[1])
     for name, value in values(plain[1]).items():
         np.testing.assert_array_equal(after[name], value, err_msg=name)
@@ -105,7 +123,8 @@ def test_where_nothing_overflows_not_a_bit_changes(num_parts):
 
 @pytest.mark.parametrize(('num_parts', 'skips'), [(1, False), (1, True), (2, False)])
 def test_an_overflow_moves_the_scale_and_no_weight(num_parts, skips):
-    step, state = make(2.0**127, num_parts=num_parts, skip_not_finite=skips)
+    step, state = make(2.0**127, build_model=build_steep, num_parts=num_parts, skip_not_finite=skips)
+    assert state.loss_scale
     before, (batch,) = values(state), batches(1)
     overflows = 0
     while float((scalars := step(batch))['overflow']):
@@ -126,6 +145,7 @@ def test_an_overflow_moves_the_scale_and_no_weight(num_parts, skips):
 def test_at_the_floor_and_with_a_loss_that_is_not_finite_it_is_no_overflow(skips):
     for initial_scale, value in ((1.0, np.inf), (2.0**15, np.nan)):
         step, state = make(initial_scale, skip_not_finite=skips)
+        assert state.loss_scale
         (batch,), before = batches(1), values(state)
         image = batch['image'].numpy()
         image[1, 4, 5, 0] = value
@@ -142,8 +162,9 @@ def without_gpu(monkeypatch):
     monkeypatch.setattr(devices, 'use_float16', lambda enabled: None)
 
 
-def run(logdir, *overrides, dataset=build_dataset):
-    return train(config(*overrides), TrainOptions(logdir=str(logdir)), build_model=build_model, build_dataset=dataset)
+def run(logdir, *overrides, dataset=build_dataset, build_model=build_model):
+    options = TrainOptions(logdir=str(logdir))
+    return train(config(*overrides), options, build_model=build_model, build_dataset=dataset)
 
 
 def tensors(path):
@@ -156,11 +177,12 @@ def lines(logdir):
 
 
 def test_scale_and_overflows_are_counted_logged_and_resumed(tmp_path, without_gpu):
-    override = FLOAT16.format('loss_scale { initial_scale: 1.7014118e38 dynamic_growth_steps: 5 } num_steps: {}')
-    override = override.replace('num_steps: {}', 'num_steps: 24')
-    run(tmp_path / 'whole', override)
-    run(tmp_path / 'parts', override, 'train_config { num_steps: 7 }')
-    run(tmp_path / 'parts', override)
+    override = FLOAT16.format('num_steps: 24 loss_scale { initial_scale: 1.7014118e38 dynamic_growth_steps: 5 }')
+    slow = """train_config { optimizer { momentum_optimizer {
+      learning_rate { constant_learning_rate { learning_rate: 0.00001 } } } } }"""
+    run(tmp_path / 'whole', override, slow, build_model=build_steep)
+    run(tmp_path / 'parts', override, slow, 'train_config { num_steps: 7 }', build_model=build_steep)
+    run(tmp_path / 'parts', override, slow, build_model=build_steep)
     whole, parts = tensors(tmp_path / 'whole'), tensors(tmp_path / 'parts')
     assert set(whole) == set(parts)
     for name, value in whole.items():
@@ -184,9 +206,64 @@ def test_without_a_gpu_it_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError) as caught:
         run(tmp_path, FLOAT16.format(''))
     assert str(caught.value) == (
-        'train_config.mixed_precision: got FLOAT16, for which a GPU is needed, and there is none; choose FLOAT32, or '
-        'BFLOAT16 on a CPU that has it'
+        'train_config.mixed_precision: got FLOAT16, for which a GPU is needed, and there is none; choose FLOAT32, '
+        'or BFLOAT16 on a CPU that has it'
     )
+
+
+class Convolution(FeatureExtractor):
+    """One convolution in a number format of its own, gradients included; its kernel is a float32 variable."""
+
+    scope = 'tiny'
+    channel_means = (128.0, 128.0, 128.0)
+    channel_scale = 64.0
+    number_format = tf.float32
+
+    def __call__(self, images):
+        draw = tf.compat.v1.random_normal_initializer(0, 0.2, seed=1)
+        with tf.compat.v1.variable_scope(self.scope):
+            kernel = tf.compat.v1.get_variable('weights', [3, 3, 3, 4], initializer=draw)
+        given, kernel = (tf.cast(tensor, self.number_format) for tensor in (images, kernel))
+        return {'c5': tf.cast(tf.nn.conv2d(given, kernel, 1, 'SAME'), tf.float32)}
+
+
+class HalfConvolution(Convolution):
+    """As a GPU computes it."""
+
+    number_format = tf.float16
+
+
+class Faint(tiny_training.TinyModel):
+    """Its loss is so small that gradients of single pixels are below what float16 can hold."""
+
+    @property
+    def loss_terms(self):
+        return (LossTerm(name='loss', head='logits', weight=1e-6),)
+
+
+def kernel_gradient(initial_scale, extractor):
+    """What the first step would move the kernel by."""
+    strategy = devices.make_strategy()
+    optimizer = Momentum(learning_rate=schedules.constant(learning_rate=1.0), momentum=0.0)
+    tf.random.set_seed(1)
+    with strategy.scope():
+        model = test_not_finite.tiny_model(Faint, extractor)
+        model.build()
+        state = TrainState(model, optimizer, loss_scale=LossScale(initial_scale=initial_scale))
+    step = make_train_step(
+        model=model, optimizer=optimizer, state=state, strategy=strategy, add_regularization_loss=False
+    )
+    assert float(step(batches(1)[0])['overflow']) == 0
+    return values(state)['SharedFeatureExtractor/tiny/weights/Momentum']
+
+
+def test_float16_gradients_that_would_vanish_are_kept():
+    exact = kernel_gradient(1.0, Convolution())
+    scaled, plain = kernel_gradient(2.0**15, HalfConvolution()), kernel_gradient(1.0, HalfConvolution())
+    size = np.abs(exact).max()
+    assert size > 0
+    assert np.abs(scaled - exact).max() < 0.01 * size
+    assert np.abs(plain - exact).max() > 0.5 * size
 
 
 TWO_DEVICES = """
@@ -196,7 +273,7 @@ from engine import devices
 from tests.engine import test_loss_scale as t
 two = devices.make_strategy(num_clones=2, clone_on_cpu=True)
 devices.make_strategy = lambda: two
-step, state = t.make(2.0 ** 127)
+step, state = t.make(2.0 ** 127, build_model=t.build_steep)
 def split(batch):
     return {k: two.experimental_distribute_values_from_function(
         lambda c, v=v: v[c.replica_id_in_sync_group:][:1]) for k, v in batch.items()}

@@ -116,6 +116,10 @@ class SegmentationModel(tf.Module, abc.ABC):
         """
         self._store.gather_replicas = gather_replicas
 
+    def note_averages(self, note: Callable[[tf.Variable, tf.Tensor, float], bool]) -> None:
+        """Asks `note` before batch norm moves an average: (average, new value, decay) -> whether it is done later."""
+        self._store.note_average = note
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """The variable store's context. Entered again around `strategy.run`, whose replica threads start in it."""

@@ -128,7 +128,8 @@ class TrainLoop:
     def run(self, batches: Batches) -> int:
         """Steps until the last, a signal, or the end of `batches`; saves the last step and returns its number."""
         with Interruption() as interruption, self._progress:
-            if self._not_finite.max_rollbacks is not None and self._newest_sound() is None:
+            rolls_back = self._not_finite.max_rollbacks is not None
+            if rolls_back and self._workers.from_chief(checkpoints.latest(self._logdir) is None):
                 self._save()
             while True:
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from core.model import SegmentationModel
 from core.optimizers import LEARNING_RATE, Optimizer
 from engine.distillation import Teacher
 from engine.gradient_accumulation import AccumulatingStep
+from engine.shared_averages import SharedAverages
 from engine.train_state import TrainState
 from recompute import backward
 from recompute.forward import ForwardGraph
@@ -61,9 +63,16 @@ def make_train_step(
     and it does not count as skipped. `loss_scale` is the one used.
     """
 
+    averages_together = contextlib.nullcontext
+    if strategy.num_replicas_in_sync > 1:
+        shared = SharedAverages()
+        model.note_averages(shared.note)
+        averages_together = shared.collected
+
     def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
-        losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
+        with averages_together():
+            losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         objective = losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts)
         forward = ForwardGraph(state.loss_scale.scaled(objective) if state.loss_scale else objective)
         known = planner.plan if planner else None
@@ -112,11 +121,27 @@ def make_train_step(
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         rate = learning_rate()
         with model.entered():
-            per_replica = strategy.run(replica_step, args=(batch,))
-        scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
+            scalars = _means(strategy, replica_step, batch)
         return {**scalars, **finished(rate, scalars)}
 
     return train_step
+
+
+def _means(
+    strategy: tf.distribute.Strategy, replica_step: Callable[..., Scalars], batch: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
+    """Each scalar of `replica_step`, the mean over replicas, which exchange all of them at once."""
+    if strategy.num_replicas_in_sync == 1:
+        return {name: strategy.reduce('MEAN', v, axis=None) for name, v in strategy.run(replica_step, (batch,)).items()}
+    names: list[str] = []
+
+    def together(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        scalars = replica_step(batch)
+        names[:] = scalars
+        return tf.stack(list(scalars.values()))
+
+    means = strategy.reduce('MEAN', strategy.run(together, (batch,)), axis=None)
+    return dict(zip(names, tf.unstack(means, len(names)), strict=True))
 
 
 def _losses(

@@ -6,7 +6,6 @@ position). So a run gives the same batches whatever the number of threads, and a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -21,6 +20,7 @@ from inputs.decoded_records import DecodedRecords
 from inputs.record_files import expected_counts, record_files
 from inputs.record_framing import Damage
 from inputs.record_index import Order, RecordIndex, replacements
+from inputs.share import Share
 
 __all__ = [
     'DamagedRecords',
@@ -55,30 +55,6 @@ class DamagedRecords(DataError):
         first = next(iter(self.damages.values()))
         others = f' (and {len(damages) - 1} more records)' if len(damages) > 1 else ''
         super().__init__(f'{first}{others}; convert the data again, or see train_config.skip_damaged_records')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Share:
-    """What one of several readers reads of every batch: an equal part, the first reader the first examples.
-
-    Attributes:
-      number: which part, from 0 on.
-      of: parts.
-      batch_size: of all parts together.
-    """
-
-    number: int = 0
-    of: int = 1
-    batch_size: int = 1
-
-    def taken(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Of `examples`, which begin with a batch, those of this reader."""
-        if self.of == 1:
-            return examples
-        size = self.batch_size // self.of
-        own = slice(self.number * size, (self.number + 1) * size)
-        batches = examples.batch(self.batch_size, drop_remainder=True)
-        return batches.map(_plain(lambda *parts: tuple(part[own] for part in parts))).unbatch()
 
 
 class TrainingRecords:

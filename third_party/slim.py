@@ -133,7 +133,26 @@ class _SynchronizedStatistics:
         return tf.nn.batch_normalization(x, mean, variance, offset, scale, epsilon), mean, unbiased
 
 
+class _NotedAverages:
+    """`moving_averages` as slim's batch norm sees it: the current store may want to move averages itself, later."""
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def assign_moving_average(self, variable: tf.Variable, value: tf.Tensor, decay: float, **settings: Any) -> Any:
+        """The operation that moves `variable`, or one that does nothing because the store has taken note."""
+        store = _variable_scope._get_default_variable_store()
+        note = store.note_average if isinstance(store, VariableStore) else None
+        if note is not None and note(variable, value, decay):
+            return tf.no_op()
+        return self._wrapped.assign_moving_average(variable, value, decay, **settings)
+
+
 _slim_layers.nn = _SynchronizedStatistics(_slim_layers.nn)
+_slim_layers.moving_averages = _NotedAverages(_slim_layers.moving_averages)
 
 
 class VariableStore(_EagerVariableStore):
@@ -147,6 +166,7 @@ class VariableStore(_EagerVariableStore):
       fixed_layers: full scopes of the layers built so far whose width is not: depthwise ones, and class scores.
       gather_replicas: float [n...] of each replica -> [replicas, n...], the same in all of them; None leaves each
         replica its own batch statistics.
+      note_average: (moving average, new value, decay) -> whether it is moved by others, later; None: never.
     """
 
     def __init__(self, layer_widths: Mapping[str, int] | None = None):
@@ -155,6 +175,7 @@ class VariableStore(_EagerVariableStore):
         self.nominal_widths: dict[str, int] = {}
         self.fixed_layers: list[str] = []
         self.gather_replicas: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self.note_average: Callable[[tf.Variable, tf.Tensor, float], bool] | None = None
 
     def width_of(self, scope: str, asked: int | None, *, fixed: bool) -> int | None:
         """The filters of the layer at `scope`, whose network asks for `asked`; None is depthwise."""

@@ -14,14 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = -9
 
 
+def run(folder, *arguments):
+    command = [sys.executable, '-m', 'tests.engine.cluster_runs', str(folder), *map(str, arguments)]
+    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope='module')
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp('cluster')
-    command = [sys.executable, '-m', 'tests.engine.cluster_runs', str(folder)]
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    return {'folder': folder, **json.loads(done.stdout.splitlines()[-1])}
+    return {'folder': folder, **run(folder)}
 
 
 def test_two_workers_train_as_one_process(report):
@@ -37,25 +41,30 @@ def test_workers_read_exactly_what_one_process_reads(report):
 
 def test_the_chief_alone_writes(report):
     two, one = (set(report['files'][name]) for name in ('two', 'one'))
-    of_evaluations = {'best', 'evaluation', 'model.ckpt-6.index', 'model.ckpt-6.data-00000-of-00001'}
+    saved = {f'model.ckpt-{step}.{kind}' for step in (6, 18) for kind in ('index', 'data-00000-of-00001')}
+    of_evaluations = {'best', 'evaluation', *saved}
     more = {name for name in two - one if 'tfevents' not in name}
     assert more == {*of_evaluations, 'examples-worker-1.jsonl'}
     assert len([name for name in two if 'tfevents' in name]) == 1
     steps = [json.loads(line)['step'] for line in (report['folder'] / 'two' / 'metrics.jsonl').read_text().splitlines()]
-    assert steps == [2, 4, 6, 8, 10, 12]
+    assert steps == list(range(2, 21, 2))
 
 
 @pytest.mark.parametrize(('name', 'lost', 'survivor'), [('killed', 1, 0), ('chief_killed', 0, 1)])
-def test_a_lost_worker_ends_the_others_in_one_line_and_all_go_on_from_the_last_checkpoint(report, name, lost, survivor):
-    first, second = report[name]
+def test_a_lost_worker_ends_the_others_in_one_line(report, name, lost, survivor):
+    first = report[name][0]
     assert first['codes'][lost] == KILLED and first['codes'][survivor] == 1
-    assert first['seconds'] < 60 and first['checkpoint'] == 'model.ckpt-4'
+    assert first['seconds'] < 60 and first['checkpoint'].startswith('model.ckpt-')
     last = first['said'][survivor][-1]
     assert last.startswith(f'WorkerLostError: worker {survivor} of 2: another worker is gone (')
     assert ('stopped sending heartbeats' in last) or ('onnection reset by peer' in last)
-    assert 'model.ckpt-4; run the same command on every worker to go on' in last
+    assert f'{first["checkpoint"]}; run the same command on every worker to go on' in last
+
+
+def test_two_workers_go_on_from_the_last_checkpoint_bit_equal(report):
+    _, second = report['killed']
     assert second['codes'] == [0, 0]
-    assert report['digests'][name] == report['digests']['two']
+    assert report['digests']['killed'] == report['digests']['two']
 
 
 def test_one_process_goes_on_where_two_were(report):
@@ -66,12 +75,12 @@ def test_one_process_goes_on_where_two_were(report):
 
 
 def test_a_worker_that_is_asked_to_stop_stops_all_after_the_same_step(report):
-    first, second = report['asked']
-    assert first['codes'] == [0, 0] and second['codes'] == [0, 0], report['asked']
-    said = ['\n'.join(lines) for lines in first['said']]
-    assert 'another worker was asked to end: stopped after step' in said[0]
-    assert 'SIGTERM: stopped after step' in said[1]
-    assert report['digests']['asked'] == report['digests']['two']
+    (only,) = report['asked']
+    assert only['codes'] == [0, 0]
+    step = int(only['checkpoint'].removeprefix('model.ckpt-'))
+    assert 3 < step < 20
+    for rank, reason in enumerate(('another worker was asked to end', 'SIGTERM')):
+        assert f'{reason}: stopped after step {step}, saved as' in only['said'][rank][-1]
 
 
 def test_workers_of_different_configs_do_not_begin(report):
@@ -85,3 +94,10 @@ def test_a_log_directory_that_is_not_shared_is_found(report):
     (only,) = report['apart']
     assert only['codes'][1] == 1
     assert 'worker 0 goes on from it, but worker 1 of 2 does not see it; --logdir must be' in only['said'][1][-1]
+
+
+@pytest.mark.slow
+def test_workers_lost_at_random_change_nothing(tmp_path):
+    found = run(tmp_path, 3, 20)
+    assert len(found['faults']) == 20 and found['codes'] == [[0, 0], [0, 0]]
+    assert found['same_weights'] and found['same_examples'], found

@@ -76,10 +76,13 @@ class Server:
 @pytest.fixture(scope='module')
 def dispatcher():
     server = Server()
-    workers = [Server('--dispatcher', server.address) for _ in range(2)]
-    yield server.address, workers
-    for process in (*workers, server):
+    lost = Server('--dispatcher', server.address)
+    service = tf.data.experimental.service
+    stays = service.WorkerServer(service.WorkerConfig(dispatcher_address=server.address))
+    yield server.address, lost
+    for process in (lost, server):
         process.kill()
+    del stays
 
 
 def assert_same(found, expected):
@@ -162,11 +165,11 @@ def test_a_damaged_record_is_found_in_its_place(folder, dispatcher, tmp_path):
 
 def test_a_lost_worker_takes_no_batch_with_it(folder, dispatcher):
     """The last test with the service: one of its two workers is killed while batches are under way."""
-    address, workers = dispatcher
+    address, lost = dispatcher
     make = numbered(folder)
     served = data_service.batches(make, address, first=0, patience_seconds=5)
     found = list(itertools.islice(served, 5))
-    workers[0].kill()
+    lost.kill()
     found += list(itertools.islice(served, 60))
     for batch, (_, expected) in zip(found, make(first=0).take(65), strict=True):
         assert_same(batch, expected)

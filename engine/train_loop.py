@@ -119,11 +119,12 @@ class TrainLoop:
 
     def _open_logs(self) -> None:
         """Lines of steps that are to be done again are dropped."""
-        if self._workers.is_chief:
-            self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
-        if self._logs_examples:
-            filename = metrics_log.examples_of(self._workers.rank)
-            self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=filename)
+        with self._writing():
+            if self._workers.is_chief:
+                self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
+            if self._logs_examples:
+                filename = metrics_log.examples_of(self._workers.rank)
+                self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=filename)
 
     def run(self, batches: Batches) -> int:
         """Steps until the last, a signal, or the end of `batches`; saves the last step and returns its number."""

@@ -7,8 +7,8 @@ processes of their own, each thread on a core of its own. Seconds of a step, med
 - `share_alone`: one process, one thread, half of the batch: what a worker would need if nothing were lost;
 - `share_beside`: two such processes at once that know nothing of each other: what sharing memory and caches costs;
 - `two_workers`: two workers, gradients exchanged over loopback;
-- `gradients`, `averages`: within those workers, exchanging as many bytes as the gradients, and as batch norm's
-  averages, with nothing else to do.
+- `gradients`, `averages`: those workers exchange as many bytes as the gradients, and as batch norm's averages, with
+  nothing else to do. In a step, part of it is done while something else is computed.
 
     python -m benchmarks.scaling --steps 8
 """
@@ -32,6 +32,7 @@ _HEIGHT, _WIDTH, _NUM_CLASSES = 193, 257, 19
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--steps', type=int, default=8, help='timed steps of each process, after two that are not')
+    parser.add_argument('--rounds', type=int, default=1, help='processes of each case')
     parser.add_argument('--batch_size', type=int, default=4, help='images of a step in all, an even number')
     parser.add_argument('--synchronized', action='store_true', help='with synchronised batch norm between the workers')
     parser.add_argument('--process', metavar='JSON', help=argparse.SUPPRESS)
@@ -48,15 +49,19 @@ def _cases(flags: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     common = {'num_steps': flags.steps, 'synchronized': flags.synchronized}
     whole, half = {**common, 'batch_size': flags.batch_size}, {**common, 'batch_size': flags.batch_size // 2}
     addresses = _free_addresses(2)
-    return {
-        'one_thread': _run([{**whole, 'cores': cores[:1]}]),
-        'two_threads': _run([{**whole, 'cores': cores}]),
-        'share_alone': _run([{**half, 'cores': cores[:1]}]),
-        'share_beside': _run([{**half, 'cores': [core]} for core in cores]),
-        'two_workers': _run(
-            [{**half, 'cores': [core], 'addresses': addresses, 'index': i} for i, core in enumerate(cores)]
-        ),
+    processes: dict[str, list[dict[str, Any]]] = {
+        'one_thread': [{**whole, 'cores': cores[:1]}],
+        'two_threads': [{**whole, 'cores': cores}],
+        'share_alone': [{**half, 'cores': cores[:1]}],
+        'share_beside': [{**half, 'cores': [core]} for core in cores],
+        'two_workers': [{**half, 'cores': [core], 'addresses': addresses, 'index': i} for i, core in enumerate(cores)],
     }
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in processes}
+    for _ in range(flags.rounds):
+        for name, settings in processes.items():
+            for timed, seconds in _run(settings).items():
+                found[name].setdefault(timed, []).extend(seconds)
+    return found
 
 
 def _report(flags: argparse.Namespace, cases: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
@@ -65,17 +70,15 @@ def _report(flags: argparse.Namespace, cases: dict[str, dict[str, list[float]]])
     step = seconds['two_workers']
     lost = {
         'sharing_the_machine': seconds['share_beside'] - seconds['share_alone'],
-        'exchange_of_gradients': exchanges['gradients'],
-        'exchange_of_averages': exchanges['averages'],
+        'exchange_and_waiting': step - seconds['share_beside'],
     }
-    lost['waiting_and_rest'] = step - seconds['share_alone'] - sum(lost.values())
     speed = {name: flags.batch_size / seconds[name] for name in ('one_thread', 'two_threads', 'two_workers')}
     return {
         'benchmark': 'scaling',
         'case': f'icnet_0.5_{_HEIGHT}x{_WIDTH}_batch_{flags.batch_size}',
         'synchronized_batch_norm': flags.synchronized,
         'cpus': os.cpu_count(),
-        'steps': flags.steps,
+        'steps': flags.rounds * flags.steps,
         'load_average': round(os.getloadavg()[0], 1),
         'images_per_second': _rounded(speed),
         'over_one_thread': _rounded({name: value / speed['one_thread'] for name, value in speed.items()}),

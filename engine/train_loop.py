@@ -114,9 +114,10 @@ class TrainLoop:
 
     def _open_logs(self) -> None:
         """Lines of steps that are to be done again are dropped."""
-        self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
-        if self._logs_examples:
-            self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=metrics_log.EXAMPLES)
+        with self._writing():
+            self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
+            if self._logs_examples:
+                self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=metrics_log.EXAMPLES)
 
     def run(self, batches: Batches) -> int:
         """Steps until the last, a signal, or the end of `batches`; saves the last step and returns its number."""

@@ -202,7 +202,9 @@ def fill_disk(training: Training, rng: np.random.Generator) -> None:
         return
     resource.prlimit(training.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     code = training.wait()
-    if code != 0 and 'last good checkpoint' not in training.said().splitlines()[-1]:
+    # Before the first step nothing is trained yet that a checkpoint could be the last good one of.
+    clear = ('last good checkpoint', 'cannot write the config')
+    if code != 0 and not any(words in training.said().splitlines()[-1] for words in clear):
         raise SystemExit(f'full disk: ended with {code}: {training.said()}')
 
 

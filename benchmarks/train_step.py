@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.peers import runs
 from benchmarks.peers.cases import CASES
 from core import command_line
+from core.errors import UserError
 
 # Seconds (of steps) over a peer's: at most. Images per second (of loops) over the reference's: at least.
 _STEP_BOUNDS = {
@@ -59,12 +60,20 @@ def _steps(flags: argparse.Namespace) -> dict[str, Any]:
         results = runs.in_turn(contestants, flags.rounds, '--case', case.to_json(), '--steps', str(flags.steps))
         wall, cpu = (runs.medians(results, clock) for clock in (0, 1))
         found[case.name] = {
-            'parameters': sorted({result['parameters'] for processes in results.values() for result in processes}),
+            'parameters': _parameters(case.name, results),
             'median_seconds': {name: round(value, 4) for name, value in wall.items()},
             'median_cpu_seconds': {name: round(value, 4) for name, value in cpu.items()},
             'ratios': _ratios(wall, _STEP_BOUNDS),
         }
     return {'steps': flags.steps, 'bounds': _STEP_BOUNDS, 'cases': found}
+
+
+def _parameters(case: str, results: dict[str, list[dict[str, Any]]]) -> int:
+    """What every contestant trained; UserError if one's network is another."""
+    counts = {name: processes[0]['parameters'] for name, processes in results.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f'{case}: the networks differ, trained parameters: {counts}')
+    return counts['float32']
 
 
 def _loops(flags: argparse.Namespace) -> dict[str, Any]:

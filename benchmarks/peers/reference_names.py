@@ -66,6 +66,7 @@ def install(reference_dir: Path, protos_dir: Path, *, train: Callable[..., Any])
         nets=_Names('tensorflow.contrib.slim.nets', tf_slim.nets, resnet_utils=resnet_utils),
     )
     v1 = tensorflow.compat.v1
+    v1.disable_v2_behavior()  # its sessions, and no slower so
     data = types.SimpleNamespace(parallel_interleave=v1.data.experimental.parallel_interleave)
     contrib = _Names('tensorflow.contrib', None, slim=slim, data=data)
     names = _Names('tensorflow', v1, contrib=contrib, __path__=tensorflow.__path__)

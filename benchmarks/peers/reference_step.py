@@ -92,7 +92,7 @@ def _batch(tf: Any, case: Case) -> dict[str, Any]:
     images, labels = random_batch(case)
     values = {'input_image': images, 'label_mask': labels[..., None].astype(np.float32)}
     return {
-        name: tf.Variable(value, trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+        name: tf.identity(tf.Variable(value, trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES]))
         for name, value in values.items()
     }
 

@@ -1,11 +1,5 @@
 """tf-slim 1.1 on TensorFlow 2.21: the only file that imports tf_slim.
 
-Three things are in the way of a plain `import tf_slim`, each repaired here before the import:
-
-- TensorFlow's lazy loaders look for `tf_keras.legacy_tf_layers`; tf_keras ships it as `tf_keras.src.legacy_tf_layers`;
-- that only happens with TF_USE_LEGACY_KERAS=1, which has to be set before TensorFlow is first imported;
-- slim's batch_norm reads `tensorflow.python.framework.ops.Tensor`, an alias that 2.21 no longer has.
-
 Dilated convolutions of slim run as space-to-batch, a plain convolution, and batch-to-space; here they run as one
 operation wherever its gradient exists, see `_NativeDilation`.
 
@@ -17,46 +11,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+import third_party.legacy_layers  # noqa: F401  # isort: skip
 
 import tensorflow as tf
-
-# TensorFlow's own lazy loader asks for this flag each time a Keras symbol is touched, so a process that imported
-# TensorFlow first is still served, as long as it has not touched tf.keras.
-if os.environ['TF_USE_LEGACY_KERAS'] not in ('1', 'true', 'True'):
-    raise ImportError('tf-slim needs TF_USE_LEGACY_KERAS=1; unset the variable or set it to 1')
-
-
-def _register_legacy_layers() -> None:
-    import tf_keras.src.legacy_tf_layers as legacy
-    from tf_keras.src.legacy_tf_layers import base, convolutional, core, normalization, pooling
-
-    sys.modules.setdefault('tf_keras.legacy_tf_layers', legacy)
-    for module in (base, convolutional, core, normalization, pooling):
-        short = module.__name__.rsplit('.', 1)[-1]
-        sys.modules.setdefault(f'tf_keras.legacy_tf_layers.{short}', module)
-
-
-def _restore_tensor_alias() -> None:
-    from tensorflow.python.framework import ops
-
-    if not hasattr(ops, 'Tensor'):
-        ops.Tensor = tf.Tensor  # pyright: ignore[reportAttributeAccessIssue]
-
-
-# slim's own calls into these layers are what the warnings are about; a user can do nothing with them.
-warnings.filterwarnings('ignore', message='`layer.(apply|updates)`', category=UserWarning)
-
-_register_legacy_layers()
-_restore_tensor_alias()
-
 import tf_slim as _slim
 from tensorflow.python.keras.layers import convolutional as _layers
 from tensorflow.python.ops import variable_scope as _variable_scope

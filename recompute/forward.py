@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from third_party import gradients as tf_gradients
+
 
 class ForwardGraph:
     """Every operation that an objective is computed from, in a topological order.
@@ -16,7 +18,8 @@ class ForwardGraph:
     Attributes:
       objective: the scalar to differentiate.
       graph: the graph being traced.
-      operations: all ancestors of the objective by data, the objective's own last.
+      operations: all ancestors of the objective by data, the objective's own last; but not what is within a function
+        that has a gradient of its own, such as an exchange between replicas.
     """
 
     def __init__(self, objective: tf.Tensor):
@@ -44,7 +47,7 @@ class ForwardGraph:
 def _ancestors(last: tf.Operation) -> set[int]:
     found, waiting = {id(last)}, [last]
     while waiting:
-        for tensor in waiting.pop().inputs:
+        for tensor in tf_gradients.differentiable_inputs(waiting.pop()):
             if id(tensor.op) not in found:
                 found.add(id(tensor.op))
                 waiting.append(tensor.op)
@@ -69,8 +72,8 @@ def _order_keys(operations: list[tf.Operation]) -> list[int]:
         if op.type == 'ReadVariableOp':
             key = min(index, readers.get(id(op.inputs[0]), index))
         elif op.inputs and id(op) not in data:
-            key = max(keys[place[id(t.op)]] for t in op.inputs)
+            key = max((keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place), default=index)
         else:
-            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs)])
+            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place)])
         keys.append(key)
     return keys

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from third_party import gradients as tf_gradients
+
 _MUCH_SMALLER = 8
 
 
@@ -20,7 +22,8 @@ class ForwardGraph:
     Attributes:
       objective: the scalar to differentiate.
       graph: the graph being traced.
-      operations: all ancestors of the objective by data, the objective's own last.
+      operations: all ancestors of the objective by data, the objective's own last; but not what is within a function
+        that has a gradient of its own, such as an exchange between replicas.
     """
 
     def __init__(self, objective: tf.Tensor):
@@ -48,7 +51,7 @@ class ForwardGraph:
 def _ancestors(last: tf.Operation) -> set[int]:
     found, waiting = {id(last)}, [last]
     while waiting:
-        for tensor in waiting.pop().inputs:
+        for tensor in tf_gradients.differentiable_inputs(waiting.pop()):
             if id(tensor.op) not in found:
                 found.add(id(tensor.op))
                 waiting.append(tensor.op)
@@ -80,15 +83,16 @@ def _order_keys(operations: list[tf.Operation]) -> list[int]:
     for index, op in enumerate(operations):
         if _leaves_little(op) or (op.type == 'BiasAdd' and id(op.inputs[0].op) in early):
             early.add(id(op))
-            key = max((keys[place[id(t.op)]] for t in op.inputs if t.op.type != 'ReadVariableOp'), default=index)
-            for read in (t.op for t in op.inputs if t.op.type == 'ReadVariableOp'):
+            known = [t.op for t in op.inputs if id(t.op) in place]
+            key = max((keys[place[id(source)]] for source in known if source.type != 'ReadVariableOp'), default=index)
+            for read in (source for source in known if source.type == 'ReadVariableOp'):
                 for needed in (read, read.inputs[0].op):
                     keys[place[id(needed)]] = min(key, keys[place[id(needed)]])
         elif op.type == 'ReadVariableOp':
             key = min(index, readers.get(id(op.inputs[0]), index))
         elif op.inputs and id(op) not in data:
-            key = max(keys[place[id(t.op)]] for t in op.inputs)
+            key = max((keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place), default=index)
         else:
-            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs)])
+            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place)])
         keys.append(key)
     return keys

@@ -68,7 +68,7 @@ class SegmentOptions:
           positions: use only these, ascending.
         """
         positions = range(self.length + 1) if positions is None else positions
-        table = BufferTable(self.activations, [self.cuts[position] for position in positions])
+        table = BufferTable(self.activations, [self.cuts[position] for position in positions], self.cuts)
         found: dict[tuple[int, int], list[Option]] = {}
         for last in positions[1:]:
             for treatment, threshold, which in self._treatments(table, last, late):
@@ -88,7 +88,7 @@ class SegmentOptions:
     def reruns(self, positions: Sequence[int] | None = None) -> Reruns:
         """What it takes to run each segment's operations once more, keeping nothing but what crosses its end."""
         positions = range(self.length + 1) if positions is None else positions
-        table = BufferTable(self.activations, [self.cuts[position] for position in positions])
+        table = BufferTable(self.activations, [self.cuts[position] for position in positions], self.cuts)
         found: dict[tuple[int, int], Rerun] = {}
         for last in positions[1:]:
             treatment = Treatment(table, self.cuts[last], KEEP_NONE)
@@ -116,7 +116,7 @@ class SegmentOptions:
 
     @functools.cache  # noqa: B019 - lives as long as the one plan being made
     def _table_from(self, first: int) -> BufferTable:
-        return BufferTable(self.activations, [self.cuts[first]])
+        return BufferTable(self.activations, [self.cuts[first]], self.cuts)
 
     def _treatments(self, table: BufferTable, last: int, most: Late) -> list[tuple[Treatment, float, Late]]:
         """Every treatment of the segments that end there, those that would keep the same but once."""

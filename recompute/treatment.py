@@ -26,9 +26,10 @@ class BufferTable:
     Args:
       activations: of the forward pass.
       firsts: operations after which a segment may begin, ascending; row r of a treatment begins after `firsts[r]`.
+      cuts: all operations after which one may begin or end.
     """
 
-    def __init__(self, activations: Activations, firsts: Sequence[int]):
+    def __init__(self, activations: Activations, firsts: Sequence[int], cuts: Sequence[int]):
         buffers = activations.buffers
         self.firsts = np.array(firsts, np.int64)
         self.places = [b.place for b in buffers]
@@ -45,9 +46,10 @@ class BufferTable:
         )
         self.within = [(1 << bisect.bisect_left(firsts, place)) - 1 for place in self.places]
         gradients = np.array(activations.gradient_bytes, np.int64)
-        reads = [self.last_reads, self.first_reads, self.first_reads + 1, self.firsts + 1, np.array([0])]
-        self.starts = np.unique(np.concatenate(reads))
-        self.starts = self.starts[self.starts < len(gradients)]
+        ends = np.array(cuts, np.int64)
+        reads = [self.last_reads, self.first_reads, self.first_reads + 1]
+        self.starts = np.unique(np.concatenate([*reads, ends, ends + 1]))
+        self.starts = self.starts[(self.starts >= 0) & (self.starts < len(gradients))]
         self.gradients = np.maximum.reduceat(gradients, self.starts)
         # Intervals before the first of each row do not belong to its segment.
         self.outside = self.starts[:, np.newaxis] <= self.firsts

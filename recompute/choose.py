@@ -85,7 +85,8 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
         )
     if request.budget is not None:
         besides = RUNTIME_BYTES + activations.batch_bytes
-        return options, _within(options, request.budget - besides, megabytes, besides)
+        least = activations.variable_gradient_bytes - activations.batch_bytes
+        return options, _within(options, request.budget - besides, megabytes, besides, least)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return options, _Search(options, keep_expensive=request.mode is Mode.SPEED).least_peak(most)
 
@@ -157,27 +158,35 @@ def _within(
     budget: int,
     said: Callable[[float, _Rounding], str],
     besides: int = 0,
+    least: int = 0,
     *,
     with_gradients: bool = True,
 ) -> Solution:
-    """Least work within `budget`; messages add what a step takes `besides` and write bytes as `said` does."""
+    """Least work within `budget`, of which the end of the step takes at least `least` whatever is kept before.
+
+    Messages add what a step takes `besides` and write bytes as `said` does.
+    """
     # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
     whole = options.option(0, options.length, KEEP_ALL, with_gradients=with_gradients)
     plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
-    if plain.peak <= budget:
+    regularizer = options.activations.regularizer_gradient_bytes if with_gradients else 0
+    if max(plain.peak + regularizer, least) <= budget:
         return plain
     search = _Search(options, with_gradients=with_gradients)
     solution = search.least_cost(budget) if budget > 0 else None
-    if solution is not None and solution.cost <= _NESTING_PAYS * options.activations.total_work:
+    if solution is not None and not solution.cost:  # Plain training under another name.
+        solution = search.least_cost(budget - regularizer) if budget > regularizer else None
+    if solution is not None and least <= budget and solution.cost <= _NESTING_PAYS * options.activations.total_work:
         return solution
     finer = _Search(options, many=_MANY_NESTED, with_gradients=with_gradients)
     nested = finer.least_cost(budget, nested=True) if budget > 0 else None
     solution = nested or solution or search.least_peak(nested=True)
-    if solution.peak > budget:
+    needed = max(solution.peak, least)
+    if needed > budget:
         raise UsageError(
             f'memory_budget: {said(budget + besides, math.floor)} is less than a step of this model needs at this crop '
-            f'and batch; the least is {said(solution.peak + besides, math.ceil)}, '
-            f'{said(solution.peak - budget, math.ceil)} more. Choose that, a smaller train_config.batch_size, or a '
+            f'and batch; the least is {said(needed + besides, math.ceil)}, '
+            f'{said(needed - budget, math.ceil)} more. Choose that, a smaller train_config.batch_size, or a '
             'smaller crop'
         )
     return solution

@@ -38,7 +38,7 @@ def _check(result: dict[str, Any]) -> None:
     """Same losses, gradients (momentum's slots), variables and averages; each has moved, and work was done again."""
     assert result['unequal'] == {}
     assert result['unmoved'] == []
-    assert result['extra_work'] > 0.05 and result['kept'] < result['plain']
+    assert result['extra_work'] > 0.02 and result['kept'] < result['plain']
 
 
 @pytest.fixture(scope='module')

@@ -50,6 +50,9 @@ def what_is_wrong(error: tf.errors.OpError | UnicodeDecodeError) -> str | None:
     """What an error says about the data it met; None if it is about something else."""
     if isinstance(error, UnicodeDecodeError):
         return 'the record is no tf.train.Example, or the name in it no text'
+    # What follows there is the record itself: noise, some of which is text.
+    if 'Could not parse example input' in str(error):
+        return 'the record is no tf.train.Example'
     if isinstance(error, tf.errors.DataLossError):
         return _first_line(error)
     if not isinstance(error, tf.errors.InvalidArgumentError):

@@ -23,6 +23,7 @@ from tensorflow.python.keras.layers import convolutional as _layers
 from tensorflow.python.ops import variable_scope as _variable_scope
 from tensorflow.python.util import _pywrap_util_port
 from tf_keras.src.legacy_tf_layers.variable_scope_shim import _EagerVariableStore
+from tf_slim.layers import layers as _slim_layers
 
 
 class _NativeDilation:
@@ -62,6 +63,59 @@ if has_native_dilation():
     _layers.nn_ops = _NativeDilation(_layers.nn_ops)
 
 
+class _SynchronizedStatistics:
+    """`nn` as slim's batch norm sees it, whose statistics in training are those of all replicas.
+
+    That is so where the current store has `gather_replicas`; elsewhere it is TensorFlow's own fused operation. Means
+    and variances of replicas, of equal counts, are put together as Chan, Golub and LeVeque do (STAN-CS-79-773), which
+    loses no digits where a mean is large. The gradient passes through the exchange.
+    """
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def fused_batch_norm(
+        self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon: float = 0.001, **settings: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """(normalised [B, H, W, C], batch mean [C], unbiased batch variance [C]), see `tf.nn.fused_batch_norm`."""
+        store = _variable_scope._get_default_variable_store()
+        gather = store.gather_replicas if isinstance(store, VariableStore) else None
+        if gather is None or not settings.get('is_training', True) or settings.get('data_format', 'NHWC') != 'NHWC':
+            return self._wrapped.fused_batch_norm(x, scale, offset, epsilon=epsilon, **settings)
+        own = tf.stack(tf.nn.moments(x, [0, 1, 2]))
+        means, variances = tf.unstack(gather(own), axis=1)
+        mean = tf.reduce_mean(means, 0)
+        variance = tf.reduce_mean(variances + tf.math.squared_difference(means, mean), 0)
+        count = tf.cast(tf.size(x) // tf.size(mean) * tf.shape(means)[0], tf.float32)
+        unbiased = variance * (count / tf.maximum(count - 1.0, 1.0))
+        return tf.nn.batch_normalization(x, mean, variance, offset, scale, epsilon), mean, unbiased
+
+
+class _NotedAverages:
+    """`moving_averages` as slim's batch norm sees it: the current store may want to move averages itself, later."""
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def assign_moving_average(self, variable: tf.Variable, value: tf.Tensor, decay: float, **settings: Any) -> Any:
+        """The operation that moves `variable`, or one that does nothing because the store has taken note."""
+        store = _variable_scope._get_default_variable_store()
+        note = store.note_average if isinstance(store, VariableStore) else None
+        if note is not None and note(variable, value, decay):
+            return tf.no_op()
+        return self._wrapped.assign_moving_average(variable, value, decay, **settings)
+
+
+_slim_layers.nn = _SynchronizedStatistics(_slim_layers.nn)
+_slim_layers.moving_averages = _NotedAverages(_slim_layers.moving_averages)
+
+
 class VariableStore(_EagerVariableStore):
     """Variables by slim name, and the widths of layers.
 
@@ -71,6 +125,9 @@ class VariableStore(_EagerVariableStore):
     Attributes:
       nominal_widths: {full scope: number of filters asked for} of every layer built so far whose width is free.
       fixed_layers: full scopes of the layers built so far whose width is not: depthwise ones, and class scores.
+      gather_replicas: float [n...] of each replica -> [replicas, n...], the same in all of them; None leaves each
+        replica its own batch statistics.
+      note_average: (moving average, new value, decay) -> whether it is moved by others, later; None: never.
     """
 
     def __init__(self, layer_widths: Mapping[str, int] | None = None):
@@ -78,6 +135,8 @@ class VariableStore(_EagerVariableStore):
         self.layer_widths = dict(layer_widths or {})
         self.nominal_widths: dict[str, int] = {}
         self.fixed_layers: list[str] = []
+        self.gather_replicas: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self.note_average: Callable[[tf.Variable, tf.Tensor, float], bool] | None = None
 
     def width_of(self, scope: str, asked: int | None, *, fixed: bool) -> int | None:
         """The filters of the layer at `scope`, whose network asks for `asked`; None is depthwise."""

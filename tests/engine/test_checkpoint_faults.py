@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import CheckpointError, DamagedCheckpointError
+from core.errors import CheckpointError, DamagedCheckpointError, UserError
 from engine import checkpoint_queue, checkpoints
 from engine.train_lib import TrainOptions, train
 from tests.tiny_training import build_dataset, build_model, config
@@ -150,8 +150,10 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run_goes_on_from_the
     run(tmp_path / 'whole')
     with pytest.raises(CheckpointError) as caught:
         run(tmp_path / 'full', dataset=before_step(4, lambda: small_disk(num_bytes)))
-    said = str(caught.value)
-    assert f'last good checkpoint: {tmp_path}/full/model.ckpt-2; make room' in said and '\n' not in said
+    kept = f'last good checkpoint: {tmp_path}/full/model.ckpt-2; make room'
+    assert kept in str(caught.value) and '\n' not in str(caught.value)
+    with pytest.raises(UserError, match=f'{kept}|pipeline.config: cannot write the config: File too large'):
+        run(tmp_path / 'full')  # The disk is full from the start.
     small_disk(resource.RLIM_INFINITY)
     assert [checkpoints.step_of(path) for path in checkpoints.all_checkpoints(tmp_path / 'full')] == [2]
     assert not [name for name in os.listdir(tmp_path / 'full') if name.startswith('unfinished')]

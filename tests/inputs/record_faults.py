@@ -210,14 +210,14 @@ def wrong(records: Records, kind: str, seed: int) -> str | None:
     records.restore()
     fault = FAULTS[kind](records, np.random.default_rng(seed))
     try:
-        return _wrong_after(records, fault)
+        return wrong_after(records, fault)
     except Exception as error:
         return f'{fault.what}: {type(error).__name__}: {error}'
     finally:
         records.restore()
 
 
-def _wrong_after(records: Records, fault: Fault) -> str | None:
+def wrong_after(records: Records, fault: Fault) -> str | None:
     arguments = {'augmentations': (), 'num_classes': 3}
     found = pipeline.TrainingRecords([f'{records.folder}/x.record-*'], allow_damaged_framing=True, **arguments)
     damages = {number: damage for number in range(found.num_records) if (damage := found.damage(number))}

@@ -40,3 +40,10 @@ def test_records_without_damage_are_all_found(tmp_path):
         offsets, damages = record_framing.scan(str(shard))
         assert offsets.tolist() == [0, *ends[:-1]] and not damages
         assert record_framing.read(str(shard), int(offsets[1])) == records.serialized[records.shards.index(shard)][1]
+
+
+def test_noise_that_reads_as_text_is_not_repeated(tmp_path):
+    records = record_faults.Records(tmp_path)
+    records.replace((0, 0), b'G\x1a}\0' + bytes(9))
+    lost = record_faults.Fault('text', frozenset({(0, 0)}), 'the record is no tf.train.Example')
+    assert record_faults.wrong_after(records, lost) is None

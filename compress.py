@@ -29,9 +29,9 @@ _EXAMPLES = """\
     python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_60g \
       --scope sensitivity --sensitivity_report runs/x_worth --target_flops 60G
 
-  in four small cuts, 500 steps of training after each, learning from the whole network as well; again to go on:
+  in four small cuts, 500 steps of training after each; the same command again to go on:
     python compress.py --config_path configs/x.config --input_checkpoint runs/x --output_dir runs/x_half \
-      --criterion taylor --iterations 4 --retrain_steps 500 --distill
+      --criterion taylor --iterations 4 --retrain_steps 500
 
 Written: model.ckpt-<step>.*, pipeline.config, compression.json. See docs/compression.md.
 """

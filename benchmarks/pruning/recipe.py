@@ -105,7 +105,7 @@ class Recipe:
         return self._piece(name, folder, config.SerializeToString(deterministic=True).hex(), [], train)
 
     def _cut(self, kind: str, base: Piece, then: str = NOTHING, *, like: Piece | None = None) -> Piece:
-        """A cut of `kind`, and what is done `then`; of as many filters as in the cut `like`, where one is given."""
+        """A cut of `kind`, and what is done `then`; of the share of filters that the cut `like` has found, if given."""
         name = f'cuts/{kind}{then}'
         folder = self.output_dir / name
         recalibrated = self.recalibrate_batches if then == RECALIBRATED else 0

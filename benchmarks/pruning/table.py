@@ -35,7 +35,7 @@ _TITLES = {
     recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
     recipe.SCRATCH: 'the small net from scratch, all {scratch_steps} steps',
     recipe.NON_UNIFORM: 'non-uniform to the latency of the uniform cut, Taylor; recalibrated, distilled',
-    recipe.NON_UNIFORM_REFITTED: 'the same filters; refitted, on labels alone',
+    recipe.NON_UNIFORM_REFITTED: 'non-uniform, the same share of filters; refitted, on labels alone',
 }
 _HEAD = (
     *('net', 'mIoU before', 'right after the cut', 'recalibrated or refitted', 'trained (95 % interval)', 'seeds'),

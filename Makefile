@@ -16,7 +16,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?=
-BENCHMARKS ?= startup train_step evaluation guards model_zoo
+BENCHMARKS ?= startup train_step evaluation guards model_zoo scaling
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PYTHONPATH :=
 unexport PYTHONHOME

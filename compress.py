@@ -37,9 +37,10 @@ Written: model.ckpt-<step>.*, pipeline.config, compression.json. See docs/compre
 """
 _LEAST = {
     **{'min_filters': 1, 'divisor': 1, 'num_batches': 1},
-    **{'latency_images': 0, 'seed': 0, 'recalibrate_batches': 0},
+    **{'latency_images': 0, 'seed': 0, 'recalibrate_batches': 0, 'refit_batches': 0},
     **{'iterations': 1, 'retrain_steps': 1, 'sensitivity_examples': 1},
 }
+_REFIT_BATCHES, _RECALIBRATE_BATCHES = 6, 50  # where the training records are there
 _WITHOUT_EFFECT = ('input_binary',)  # of the reference, whose graphs are files
 
 
@@ -201,7 +202,14 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar='N',
         help='measure the averages of batch norm again on N training batches of the config; 0 keeps those of the whole '
-        'network (default: 50 if the training records are there, else 0)',
+        'network (default: 50 if the training records are there and nothing is refitted, else 0)',
+    )
+    group.add_argument(
+        '--refit_batches',
+        type=int,
+        metavar='N',
+        help='solve for the kernels that are left, by least squares on N training batches, so that each layer makes '
+        'what it made in the whole network; 0 leaves them (default: 6 if the training records are there, else 0)',
     )
     command_line.add_boolean(
         group, 'interactive', default=False, help='also a picture of the ranked filters of each layer, with the cut'
@@ -246,6 +254,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError('--distill: is for the training of --iterations; train.py takes train_config.distillation')
     if args.iterations and args.soft_apply:
         raise UsageError('--soft_apply: zeros do not last in training; leave it out, or --iterations')
+    if args.refit_batches and args.soft_apply:
+        raise UsageError('--soft_apply: its network has inputs that --refit_batches cannot use; leave one of them out')
     if bool(args.sensitivity_report) != (args.scope == names.SENSITIVITY):
         raise UsageError('--scope sensitivity and --sensitivity_report go together: the second is what the first needs')
     if args.sensitivity and args.iterations:
@@ -255,12 +265,17 @@ def _check(args: argparse.Namespace) -> None:
             print(f'warning: --{name} has no effect', file=sys.stderr)
 
 
-def _recalibrate_batches(args: argparse.Namespace, config: Any) -> int:
-    if args.recalibrate_batches is not None:
-        return args.recalibrate_batches
+def _data_batches(args: argparse.Namespace, config: Any) -> dict[str, int]:
+    """How many training batches kernels are solved for on, and batch norm is measured on; see the help of the flags."""
     from engine import batch_norm_statistics
 
-    return batch_norm_statistics.default_num_batches(config)
+    there = batch_norm_statistics.has_records(config)
+    refit, recalibrate = args.refit_batches, args.recalibrate_batches
+    if refit is None:
+        refit = _REFIT_BATCHES if there and not args.soft_apply else 0
+    if recalibrate is None:
+        recalibrate = _RECALIBRATE_BATCHES if there and not refit else 0
+    return {'refit_batches': refit, 'recalibrate_batches': recalibrate}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -316,7 +331,7 @@ def _options(args: argparse.Namespace, config: Any, factor: float, rules: Any) -
         num_images=args.latency_images,
         seed=args.seed,
         num_batches=args.num_batches,
-        recalibrate_batches=_recalibrate_batches(args, config),
+        **_data_batches(args, config),
         sensitivity_report=args.sensitivity_report or '',
     )
 

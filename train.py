@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from builders import config_loader
 from core import command_line
 from core.errors import UsageError
+from engine import cluster as workers_of
 
 if TYPE_CHECKING:
     from engine.train_lib import TrainOptions
@@ -24,6 +25,8 @@ _EXAMPLES = """\
     python train.py --config_path=my.config --logdir=/tmp/try --set train_config.num_steps=50
   four GPUs, which share train_config.batch_size:
     python train.py --config_path=my.config --logdir=/tmp/run --num_clones=4
+  two machines, with TF_CONFIG set on each (docs/distributed.md):
+    python train.py --config_path=configs/my.config --logdir=/shared/run
   evaluate every 1000 steps, keep the best checkpoint in /tmp/run/best, end when 5 evaluations bring nothing better:
     python train.py --config_path=my.config --logdir=/tmp/run --eval_interval=1000 --patience=5
   watch: tensorboard --logdir=/tmp/run
@@ -91,7 +94,8 @@ def make_parser(description: str = __doc__ or '', examples: str = _EXAMPLES) -> 
         type=int,
         default=1,
         metavar='N',
-        help='devices of this machine that share train_config.batch_size (default: 1)',
+        help='devices of this process that share train_config.batch_size, with those of other workers in TF_CONFIG '
+        '(default: 1)',
     )
     command_line.add_boolean(parser, 'clone_on_cpu', default=False, help='make the clones on CPUs, to try things out')
     for name, kind, default in _OBSOLETE:
@@ -114,8 +118,11 @@ def prepare(flags: argparse.Namespace) -> tuple[PipelineConfig, TrainOptions]:
     Raises UsageError, ConfigError or DataError, before a model is built or the log directory is made.
     """
     check_flags(flags)
+    cluster = workers_of.from_environment()
     config = config_loader.load(flags.config_path, overrides(flags), purpose='train')
-    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    speaks = cluster is None or cluster.rank == 0
+    message = '%(message)s' if cluster is None else f'worker {cluster.rank}: %(message)s'
+    logging.basicConfig(level=logging.INFO if speaks else logging.WARNING, format=message, stream=sys.stderr)
 
     with command_line.quiet_start():
         from builders import input_builder
@@ -132,6 +139,7 @@ def prepare(flags: argparse.Namespace) -> tuple[PipelineConfig, TrainOptions]:
         log_examples=flags.log_examples,
         num_clones=flags.num_clones,
         clone_on_cpu=flags.clone_on_cpu,
+        cluster=cluster,
     )
 
 

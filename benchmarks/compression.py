@@ -1,11 +1,12 @@
 """What compression costs and saves on CamVid: the table of docs/compression.md, from training to exported graphs.
 
 A net is trained, cut to half of its filters, and retrained for a third of the steps: by L1 norms, with batch norm
-recalibrated and distillation, and without them; by random filters; by Taylor's criterion, in one cut and in four; and
-not uniformly, to the latency of the uniform cut. Beside them the small net is trained from scratch for all of those
-steps. Each piece is train.py, compress.py, eval.py or export.py in a process of its own, and is done once: the same
-command goes on where an earlier one stopped, a folder in which train.py has already come to the last step is taken as
-it is. Progress goes to stderr; at the end one JSON object is printed, and --output writes the table.
+recalibrated and distillation, and without them; by random filters; by Taylor's criterion; the same with kernels
+refitted, in one cut and in four; and not uniformly, to the latency of the uniform cut. Beside them the small net is
+trained from scratch for all of those steps. Each piece is train.py, compress.py, eval.py or export.py in a process of
+its own, and is done once: the same command goes on where an earlier one stopped, a folder in which train.py has already
+come to the last step is taken as it is. Progress goes to stderr; at the end one JSON object is printed, and --output
+writes the table.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _needed(piece: runner.Piece, wanted: Sequence[str]) -> bool:
     net = piece.folder.name
     if piece.folder.parent.name != 'cuts':
         return net == recipe.BASE or net in wanted
-    return any(net.removesuffix('_recalibrated') == table.CUT_OF.get(name) for name in wanted)
+    return any(f'cuts/{net}' in table.cuts_of(name) for name in wanted)
 
 
 def _command(arguments: Sequence[str] | None) -> str:

@@ -22,13 +22,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from typing import Any
+
+from benchmarks.peers.timing import wall_times
 
 _KINDS = ('plain', 'deterministic', 'skip_not_finite')
 _SAVE_SECONDS = 600
-_HEIGHT, _WIDTH, _NUM_CLASSES = 193, 257, 19
+_HEIGHT, _WIDTH = 193, 257
 
 
 def main() -> None:
@@ -77,52 +77,21 @@ def _run_worker(flags: argparse.Namespace, kind: str) -> dict[str, list[float]]:
 
 
 def _measure(kind: str, num_steps: int, batch_size: int) -> dict[str, list[float]]:
-    import numpy as np
     import tensorflow as tf
-    from google.protobuf import text_format
 
-    from builders import model_builder
-    from core.optimizers import Momentum
-    from core.schedules import constant
-    from engine import checkpoints, devices
-    from engine.train_state import TrainState
-    from engine.train_step import TOTAL_LOSS, make_train_step
-    from protos import model_pb2
+    from benchmarks.peers import own_step
+    from benchmarks.peers.cases import Case, random_batch
+    from engine import checkpoints
+    from engine.train_step import TOTAL_LOSS
 
-    devices.keep_order_of_sums()
-    tf.random.set_seed(1)
+    own_step.prepare()
     if kind == 'deterministic':
         tf.config.experimental.enable_op_determinism()
-    config = text_format.Parse(
-        f"""icnet {{
-          num_classes: {_NUM_CLASSES} filter_scale: 0.5 pooling_factors: [1, 2, 3, 6]
-          feature_extractor {{ type: 'dilated_resnet50' }}
-          hyperparams {{ regularizer {{ l2_regularizer {{ weight: 0.0001 }} }} }}
-          loss {{ use_auxiliary_loss: true }}
-        }}""",
-        model_pb2.FastSegmentationModel(),
+    case = Case('icnet', 0.5, _HEIGHT, _WIDTH, batch_size)
+    step, state, batch = own_step.make_step(
+        lambda: own_step.network(case), *random_batch(case), skip_not_finite=kind == 'skip_not_finite'
     )
-    strategy = devices.make_strategy(num_clones=1, clone_on_cpu=False)
-    optimizer = Momentum(learning_rate=constant(learning_rate=0.001), momentum=0.9)
-    with strategy.scope():
-        model = model_builder.build(config)
-        model.build()
-        state = TrainState(model, optimizer)
-    step = make_train_step(
-        model=model,
-        optimizer=optimizer,
-        state=state,
-        strategy=strategy,
-        add_regularization_loss=True,
-        skip_not_finite=kind == 'skip_not_finite',
-    )
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0, 255, (batch_size, _HEIGHT, _WIDTH, 3)).astype(np.float32)
-    batch = {
-        'image': tf.constant(images),
-        'label': tf.constant(rng.integers(0, _NUM_CLASSES, images.shape[:3]).astype(np.int32)),
-    }
-    seconds = {kind: _times(lambda: float(step(batch)[TOTAL_LOSS]), num_steps)}
+    seconds = {kind: wall_times(lambda: float(step(batch)[TOTAL_LOSS]), num_steps)}
     if kind != 'plain':
         return seconds
 
@@ -132,7 +101,7 @@ def _measure(kind: str, num_steps: int, batch_size: int) -> dict[str, list[float
             assert not state.not_finite()
             checkpoints.save(folder, 1, state.tensors())
 
-        return {**seconds, 'saving': _times(save, 3), **_inputs(folder, batch_size)}
+        return {**seconds, 'saving': wall_times(save, 3), **_inputs(folder, batch_size)}
 
 
 def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
@@ -161,7 +130,7 @@ def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
 
     def per_batch(dataset: tf.data.Dataset) -> list[float]:
         iterator = iter(dataset.batch(batch_size).prefetch(1))
-        return _times(lambda: next(iterator), 40)
+        return wall_times(lambda: next(iterator), 40)
 
     def headers(number: tf.Tensor) -> tf.Tensor:
         said = image_header.refuse_too_large(tf.constant(encoded), tf.constant('x.png'), 'image/encoded')
@@ -173,16 +142,6 @@ def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
         # Image and label.
         'image_headers': [2 * seconds for seconds in per_batch(tf.data.Dataset.range(1 << 40).map(headers))],
     }
-
-
-def _times(function: Callable[[], object], count: int) -> list[float]:
-    """Seconds of each of `count` calls, after two that are not counted."""
-    found = []
-    for _ in range(count + 2):
-        started = time.perf_counter()
-        function()
-        found.append(time.perf_counter() - started)
-    return found[2:]
 
 
 if __name__ == '__main__':

@@ -1,9 +1,16 @@
-"""Seconds of one training step, float32 against bfloat16, each in processes of their own, in turn.
+"""Seconds of one training step against its peers', each in processes of their own, in turn.
 
-Prints one JSON object. The step is the engine's own (forward, losses, regulariser, backward, clipping norm, momentum
-update) on a batch that lies in memory, so reading data does not count; benchmarks of the whole loop do that.
+A step is forward, losses, L2 regulariser, backward and momentum update, on a batch that lies in memory. Peers: the
+graph, session and step of the public reference implementation (oandrienko/fast-semantic-segmentation, a checkout of
+which is read where it lies), and the same layers in PyTorch (`pip install torch==2.13.0 numpy`, in an environment of
+its own). A peer that is not given is left out, and the result says so. Prints one JSON object.
 
+  two precisions of one case:
     python -m benchmarks.train_step --case icnet_0.5_353x481_batch_8 --rounds 3
+  all cases against all peers:
+    python -m benchmarks.train_step --case all --reference_dir ../reference --torch_python ../torch/bin/python
+  the whole loop (reading, augmentation, step, summaries) in images per second; records first: see docs/camvid.md:
+    python -m benchmarks.train_step --loop 'data/camvid/camvid_train.record-*' --reference_dir ../reference
 """
 
 from __future__ import annotations
@@ -12,102 +19,84 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
-import time
+from collections.abc import Sequence
+from typing import Any
 
-# Architecture, filter scale, height, width, batch.
-CASES = {
-    'icnet_1.0_513x513_batch_2': ('icnet', 1.0, 513, 513, 2),
-    'icnet_0.5_353x481_batch_8': ('icnet', 0.5, 353, 481, 8),
-    'pspnet_1.0_257x257_batch_2': ('pspnet', 1.0, 257, 257, 2),
+from benchmarks.peers import runs
+from benchmarks.peers.cases import CASES
+from core import command_line
+from core.errors import UserError
+
+# Seconds (of steps) over a peer's: at most. Images per second (of loops) over the reference's: at least.
+_STEP_BOUNDS = {
+    'float32_over_reference_float32': 0.95,
+    'float32_over_torch_float32': 1.0,
+    'bfloat16_over_torch_bfloat16': 1.0,
 }
-_PRECISIONS = ('float32', 'bfloat16')
-_NUM_CLASSES = 19
+_LOOP_BOUNDS = {'bfloat16_over_reference_float32': 1.5}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--case', choices=sorted(CASES), default='icnet_0.5_353x481_batch_8')
-    parser.add_argument('--rounds', type=int, default=3, help='processes of each precision')
+    parser.add_argument('--case', choices=[*sorted(CASES), 'all'], default='icnet_0.5_353x481_batch_8')
+    parser.add_argument('--rounds', type=int, default=3, help='processes of each contestant and case')
     parser.add_argument('--steps', type=int, default=10, help='timed steps of each process, after two that are not')
-    parser.add_argument('--worker', choices=_PRECISIONS, help=argparse.SUPPRESS)
-    flags = parser.parse_args()
-    if flags.worker:
-        print(json.dumps(_time_steps(flags.case, flags.worker, flags.steps)))
-        return
-    seconds: dict[str, list[float]] = {precision: [] for precision in _PRECISIONS}
-    for _ in range(flags.rounds):
-        for precision in _PRECISIONS:
-            seconds[precision] += _run_worker(flags, precision)
-    medians = {precision: statistics.median(values) for precision, values in seconds.items()}
-    print(
-        json.dumps(
-            {
-                'benchmark': 'train_step',
-                'case': flags.case,
-                'cpus': os.cpu_count(),
-                'median_seconds': {precision: round(value, 4) for precision, value in medians.items()},
-                'float32_over_bfloat16': round(medians['float32'] / medians['bfloat16'], 3),
-                'steps': len(seconds['float32']),
-            }
-        )
-    )
+    parser.add_argument('--reference_dir', default='', help='a checkout of the reference')
+    parser.add_argument('--torch_python', default='', help='a Python interpreter that has PyTorch')
+    parser.add_argument('--loop', default='', metavar='RECORDS', help='time whole loops on these records instead')
+    flags = parser.parse_args(arguments)
+    report = _loops(flags) if flags.loop else _steps(flags)
+    peers = {'reference': flags.reference_dir, 'torch': flags.torch_python or flags.loop}
+    left_out = [name for name, given in peers.items() if not given]
+    common = {'cpus': os.cpu_count(), 'load_average': round(os.getloadavg()[0], 1), 'rounds': flags.rounds}
+    print(json.dumps({'benchmark': 'train_step', **common, 'left_out': left_out, **report}))
 
 
-def _run_worker(flags: argparse.Namespace, precision: str) -> list[float]:
-    command = [sys.executable, '-m', 'benchmarks.train_step', '--case', flags.case, '--steps', str(flags.steps)]
-    done = subprocess.run([*command, '--worker', precision], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+def _steps(flags: argparse.Namespace) -> dict[str, Any]:
+    contestants = runs.of_steps(flags.reference_dir, flags.torch_python)
+    cases = CASES.values() if flags.case == 'all' else [CASES[flags.case]]
+    found = {}
+    for case in cases:
+        results = runs.in_turn(contestants, flags.rounds, '--case', case.to_json(), '--steps', str(flags.steps))
+        wall, cpu = (runs.medians(results, clock) for clock in (0, 1))
+        found[case.name] = {
+            'parameters': _parameters(case.name, results),
+            'median_seconds': {name: round(value, 4) for name, value in wall.items()},
+            'median_cpu_seconds': {name: round(value, 4) for name, value in cpu.items()},
+            'ratios': _ratios(wall, _STEP_BOUNDS),
+        }
+    return {'steps': flags.steps, 'bounds': _STEP_BOUNDS, 'cases': found}
 
 
-def _time_steps(case: str, precision: str, num_steps: int) -> list[float]:
-    import numpy as np
-    import tensorflow as tf
-    from google.protobuf import text_format
+def _parameters(case: str, results: dict[str, list[dict[str, Any]]]) -> int:
+    """What every contestant trained; UserError if one's network is another."""
+    counts = {name: processes[0]['parameters'] for name, processes in results.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f'{case}: the networks differ, trained parameters: {counts}')
+    return counts['float32']
 
-    from builders import model_builder
-    from core.optimizers import Momentum
-    from core.schedules import constant
-    from engine import devices
-    from engine.train_state import TrainState
-    from engine.train_step import TOTAL_LOSS, make_train_step
-    from protos import model_pb2
 
-    architecture, filter_scale, height, width, batch_size = CASES[case]
-    devices.use_bfloat16(precision == 'bfloat16')
-    config = text_format.Parse(
-        f"""{architecture} {{
-          num_classes: {_NUM_CLASSES} filter_scale: {filter_scale} pooling_factors: [1, 2, 3, 6]
-          feature_extractor {{ type: 'dilated_resnet50' }}
-          hyperparams {{ regularizer {{ l2_regularizer {{ weight: 0.0001 }} }} }}
-          loss {{ use_auxiliary_loss: true }}
-        }}""",
-        model_pb2.FastSegmentationModel(),
-    )
-    strategy = devices.make_strategy(num_clones=1, clone_on_cpu=False)
-    optimizer = Momentum(learning_rate=constant(learning_rate=0.001), momentum=0.9)
-    with strategy.scope():
-        model = model_builder.build(config)
-        model.build()
-        state = TrainState(model, optimizer)
-    step = make_train_step(
-        model=model, optimizer=optimizer, state=state, strategy=strategy, add_regularization_loss=True
-    )
-    rng = np.random.default_rng(0)
-    batch = {
-        'image': tf.constant(rng.uniform(0, 255, (batch_size, height, width, 3)).astype(np.float32)),
-        'label': tf.constant(rng.integers(0, _NUM_CLASSES, (batch_size, height, width)).astype(np.int32)),
+def _loops(flags: argparse.Namespace) -> dict[str, Any]:
+    contestants = runs.of_loops(flags.reference_dir)
+    results = runs.in_turn(contestants, flags.rounds, '--records', flags.loop, '--steps', str(flags.steps))
+    speeds = {
+        name: statistics.median(result['images_per_second'] for result in processes)
+        for name, processes in results.items()
     }
-    seconds = []
-    for _ in range(num_steps + 2):
-        started = time.perf_counter()
-        float(step(batch)[TOTAL_LOSS])
-        seconds.append(time.perf_counter() - started)
-    return seconds[2:]
+    return {
+        'steps': flags.steps,
+        'bounds': _LOOP_BOUNDS,
+        'images_per_second': {name: round(value, 2) for name, value in speeds.items()},
+        'ratios': _ratios(speeds, _LOOP_BOUNDS),
+    }
+
+
+def _ratios(values: dict[str, float], bounds: dict[str, float]) -> dict[str, float]:
+    """Every ratio that has a bound, as far as its peer was given, and float32 over bfloat16."""
+    wanted = {**bounds, 'float32_over_bfloat16': 0.0}
+    pairs = {name: name.split('_over_') for name in wanted}
+    return {name: round(values[a] / values[b], 3) for name, (a, b) in pairs.items() if a in values and b in values}
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

@@ -188,6 +188,7 @@ def _channel_problems(config: PipelineConfig, purpose: str | None) -> Iterator[s
 def _training_problems(train: TrainConfig) -> Iterator[str]:
     """Relations within train_config."""
     yield from training_checks.batch_problems(train)
+    yield from training_checks.precision_problems(train)
     yield from training_checks.optimizer_problems(train.optimizer, 'train_config.optimizer')
     if train.fine_tune_checkpoint and not train.fine_tune_checkpoint_type:
         yield (

@@ -121,6 +121,8 @@ RANGES: dict[str, Mapping[str, Range | Values | Either]] = {
         'moving_average_decay': BELOW_ONE,
         'gradient_accumulation_steps': COUNT,
     },
+    'Distribution': {'peer_timeout_seconds': COUNT, 'start_timeout_seconds': COUNT},
+    'LossScale': {'initial_scale': COUNT, 'dynamic_growth_steps': COUNT},
     'Distillation': {'temperature': POSITIVE, 'weight': POSITIVE},
     'Optimizer': {'gradient_clipping_norm': NOT_NEGATIVE, 'gradient_clipping_value': NOT_NEGATIVE},
     'LearningRateMultiplier': {'factor': NOT_NEGATIVE},

@@ -19,7 +19,12 @@ def build(config: hyperparams_pb2.Hyperparams) -> layers.Hyperparams:
         initializer=_build_initializer(config.initializer),
         regularizer=_build_regularizer(config.regularizer),
         batch_norm=layers.BatchNorm(
-            decay=norm.decay, center=norm.center, scale=norm.scale, epsilon=norm.epsilon, train=norm.train
+            decay=norm.decay,
+            center=norm.center,
+            scale=norm.scale,
+            epsilon=norm.epsilon,
+            train=norm.train,
+            synchronized=norm.synchronized,
         ),
         group_norm=(
             layers.GroupNorm(groups=groups.groups, epsilon=groups.epsilon) if config.HasField('group_norm') else None

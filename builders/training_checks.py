@@ -69,6 +69,15 @@ def batch_problems(train: TrainConfig) -> Iterator[str]:
         )
 
 
+def precision_problems(train: TrainConfig) -> Iterator[str]:
+    """A loss scale is for float16 alone."""
+    if train.HasField('loss_scale') and train.mixed_precision != TrainConfig.FLOAT16:
+        yield (
+            'train_config.loss_scale: has no effect without train_config.mixed_precision: FLOAT16; set that too, or '
+            'remove it'
+        )
+
+
 def average_problems(config: PipelineConfig) -> Iterator[str]:
     """Evaluation within a training can only use averages that the training keeps."""
     train = config.train_config

@@ -45,6 +45,7 @@ class Walk:
     Attributes:
       convolutions: in the order of the graph.
       gates: {kernel: tensor}, what a convolution has become behind its bias and batch norm.
+      operations: {kernel: the operations that apply it}.
     """
 
     def __init__(self, edges: ChannelEdges, variables: Mapping[int, str], shapes: Mapping[str, tuple[int, ...]]):
@@ -57,6 +58,11 @@ class Walk:
         self._maker: dict[int, str] = {}
         self.convolutions: list[Convolution] = []
         self.gates: dict[str, tf.Tensor] = {}
+        self.operations: dict[str, list[tf.Operation]] = {}
+
+    def variable(self, tensor: tf.Tensor) -> str | None:
+        """The name of the variable that a tensor of the graph is the value of."""
+        return self._variable_of.get(id(tensor))
 
     def run(self, graph: Any, images: tf.Tensor, outputs: Iterable[tf.Tensor]) -> None:
         """Follows every operation; channels of `images` and `outputs` are kept."""
@@ -230,6 +236,7 @@ class Walk:
                 area=height * width,
             )
         )
+        self.operations.setdefault(kernel, []).append(op)
         self._maker[id(output)] = kernel
         self.gates[kernel] = output
 

@@ -134,7 +134,8 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     What the operating system refuses (no space, no permission), and memory that runs out, count as such mistakes. Set
     SEGMENTATION_TRACEBACK=1 to see the traceback of them as well.
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    # A worker that is lost makes the others' libraries say so many times before we do.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3' if 'TF_CONFIG' in os.environ else '2')
     try:
         sys.exit(main(None) or 0)
     except KeyboardInterrupt:

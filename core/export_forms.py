@@ -42,7 +42,8 @@ FORMS = {
 DEFAULT = ('frozen_graph', 'saved_model')
 EXTRA_OUTPUTS = ('probabilities', 'logits', 'colours')
 OPTIMISED = ('frozen_graph', 'openvino')  # forms that exporters.optimise is for
-COMPUTE_TYPES = ('float32', 'bfloat16')
+COMPUTE_TYPES = ('float32', 'mixed', 'bfloat16')
+EQUAL_PIXELS = 0.999  # share of the class ids that a form of float numbers must leave as they are
 STORED_TYPES = ('float32', 'bfloat16', 'int8')
 
 

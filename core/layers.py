@@ -29,6 +29,7 @@ class BatchNorm:
       center: whether to learn beta. scale: whether to learn gamma.
       epsilon: added to the variance.
       train: False normalises with the moving averages, also during training, and leaves them as they are.
+      synchronized: statistics of a batch are those of all replicas together, not of each.
     """
 
     decay: float = 0.9997
@@ -36,6 +37,7 @@ class BatchNorm:
     scale: bool = True
     epsilon: float = 1e-5
     train: bool = True
+    synchronized: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

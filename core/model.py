@@ -108,6 +108,18 @@ class SegmentationModel(tf.Module, abc.ABC):
             self.predict(tf.zeros([1, 97, 97, self.input_channels]), is_training=True)
         self._is_built = True
 
+    def synchronize(self, gather_replicas: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        """Batch norm in training takes the statistics of all replicas, which `gather_replicas` puts together.
+
+        Args:
+          gather_replicas: float [n...] of each replica -> [replicas, n...] in all of them, with a gradient.
+        """
+        self._store.gather_replicas = gather_replicas
+
+    def note_averages(self, note: Callable[[tf.Variable, tf.Tensor, float], bool]) -> None:
+        """Asks `note` before batch norm moves an average: (average, new value, decay) -> whether it is done later."""
+        self._store.note_average = note
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """The variable store's context. Entered again around `strategy.run`, whose replica threads start in it."""

@@ -21,7 +21,6 @@ from core.model import SegmentationModel
 from inputs import pipeline
 
 AVERAGES = ('/moving_mean', '/moving_variance')
-_DEFAULT_BATCHES = 50
 _OPERATION = 'FusedBatchNormV3'
 
 
@@ -31,12 +30,11 @@ def check(config: Any, flag: str) -> None:
         raise UsageError(f'{flag}: needs training data: train_config and train_input_reader in the config')
 
 
-def default_num_batches(config: Any) -> int:
-    """50 where the config names training records and they are there, else 0."""
+def has_records(config: Any) -> bool:
+    """Whether the config names training records and they are there."""
     if not config.HasField('train_config') or not config.HasField('train_input_reader'):
-        return 0
-    paths = config.train_input_reader.tf_record_input_reader.input_path
-    return _DEFAULT_BATCHES if any(tf.io.gfile.glob(path) for path in paths) else 0
+        return False
+    return any(tf.io.gfile.glob(path) for path in config.train_input_reader.tf_record_input_reader.input_path)
 
 
 def recalibrate(model: SegmentationModel, config: Any, *, num_batches: int) -> int:

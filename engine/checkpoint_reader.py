@@ -129,6 +129,11 @@ def latest(directory: str | os.PathLike) -> str | None:
         return None
 
 
+def path_of(directory: str | os.PathLike, step: int) -> str:
+    """The prefix of the checkpoint of `step` in `directory`."""
+    return os.path.join(os.fspath(directory), f'model.ckpt-{step}')
+
+
 def step_of(path: str | os.PathLike) -> int | None:
     """The step in the name `model.ckpt-<step>`; None for another name."""
     match = _INDEX.match(os.path.basename(os.fspath(path)) + '.index')

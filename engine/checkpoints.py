@@ -31,6 +31,7 @@ from engine.checkpoint_reader import (
     glob_escape,
     latest,
     newest_sound,
+    path_of,
     read,
     step_of,
 )
@@ -48,6 +49,7 @@ __all__ = [
     'glob_escape',
     'latest',
     'newest_sound',
+    'path_of',
     'read',
     'remove',
     'remove_unfinished',
@@ -108,7 +110,7 @@ def save(directory: str | os.PathLike, step: int, tensors: Mapping[str, tf.Tenso
     `global_step` is added (int64) unless `tensors` has it. Raises CheckpointError if the file system refuses.
     """
     directory = os.fspath(directory)
-    path = write(os.path.join(directory, f'model.ckpt-{step}'), {GLOBAL_STEP: np.int64(step), **tensors})
+    path = write(path_of(directory, step), {GLOBAL_STEP: np.int64(step), **tensors})
     state = _read_state(directory)
     listed = [p for p in _listed(state, directory) if p != path]
     try:

@@ -26,6 +26,7 @@ from engine import (
     inference,
     latency,
     output_folder,
+    refit,
     taylor,
 )
 from engine.compression_plan import Options, Origin
@@ -71,6 +72,8 @@ def compress(
     check_output_dir(output_dir, reader.path)
     if options.recalibrate_batches:
         batch_norm_statistics.check(config, '--recalibrate_batches')
+    if options.refit_batches:
+        batch_norm_statistics.check(config, '--refit_batches')
     model = inference.build_model(config)
     restored = restore(model, reader.path)
     graph = tracing.trace(model, size=options.size)
@@ -91,6 +94,11 @@ def compress(
         difference=prove(model, graph, plan.keep, compressed),
     )
     report = report.with_figures('checkpoint_bytes', before=compression_report.checkpoint_bytes(reader.path))
+    if options.refit_batches and not plan.keep.all():
+        restore(model, reader.path)  # its filters are at zero
+        refitted = refit.refit(model, compressed, graph, plan.keep, config, num_batches=options.refit_batches)
+        report = dataclasses.replace(report, refitted=refitted)
+        tensors = _with_values_of(compressed, tensors)
     if options.soft_apply:
         tensors, plan = _tensors(reader, graph, plan.keep, cutting.zero), dataclasses.replace(plan, config=config)
     if options.recalibrate_batches:
@@ -173,6 +181,11 @@ def _recalibrated(
     variables = model.variables_by_name()
     averages = [name for name in tensors if name.endswith(batch_norm_statistics.AVERAGES) and name in variables]
     return {**tensors, **{name: variables[name].numpy() for name in averages}}
+
+
+def _with_values_of(model: SegmentationModel, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    variables = model.variables_by_name()
+    return {name: variables[name].numpy() if name in variables else value for name, value in tensors.items()}
 
 
 def _built(config: Any, tensors: Mapping[str, np.ndarray]) -> SegmentationModel:

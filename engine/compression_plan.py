@@ -37,6 +37,7 @@ class Options:
       seed: of criterion random, and of the order of the data that criterion taylor sees.
       num_batches: of that data.
       recalibrate_batches: of training data, on which batch-norm averages are measured after the cut; 0: they stay.
+      refit_batches: of training data, on which kernels are solved for after the cut; 0: they are what is left.
       sensitivity_report: what scope sensitivity goes by: a `sensitivity.json`, or its folder.
     """
 
@@ -55,6 +56,7 @@ class Options:
     seed: int = 0
     num_batches: int = 16
     recalibrate_batches: int = 0
+    refit_batches: int = 0
     sensitivity_report: str = ''
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +72,23 @@ class IterationRow:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RefittedLayer:
+    """What came of solving for one layer's kernel.
+
+    Attributes:
+      layer: its scope.
+      error_before, error: mean squared error of what it makes, over the variance of what it made in the whole network:
+        with the kernel as it was cut, and as it is now. None where it was left as it is.
+      left: why it was, or ''.
+    """
+
+    layer: str
+    error_before: float | None = None
+    error: float | None = None
+    left: str = ''
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CompressionReport:
     """Everything that compression.json holds.
 
@@ -80,6 +99,7 @@ class CompressionReport:
       difference: largest difference of logits between the network written and the original with the removed filters at
         zero, relative to the largest logit, on noise; with several iterations, the largest of their cuts.
       iterations: one for each cut, if there was training between them.
+      refitted: what came of each layer, if kernels were solved for after the cut; with several iterations, the last.
     """
 
     checkpoint: str
@@ -91,6 +111,7 @@ class CompressionReport:
     after: Figures
     difference: float
     iterations: list[IterationRow] = dataclasses.field(default_factory=list)
+    refitted: list[RefittedLayer] = dataclasses.field(default_factory=list)
 
     def with_figures(self, field: str, *, before: float | None = None, after: float | None = None) -> CompressionReport:
         """The same report, with this field of `before` and `after` where it is given."""
@@ -121,11 +142,28 @@ class CompressionReport:
         if self.before.latency_ms is not None and self.after.latency_ms is not None:
             rows.append(('latency, ms', f'{self.before.latency_ms:.1f}', f'{self.after.latency_ms:.1f}'))
         lines += [f'{name:{width}}  {before:>6}  {after:>6}' for name, before, after in rows]
-        lines.append(f'logits differ from the original without these filters by {self.difference:.1e} of the largest')
+        difference = f'{self.difference:.1e} of the largest'
+        lines.append(
+            f'each cut changed logits by at most {difference}, against zeros'
+            if self.iterations
+            else f'logits differ from the original without these filters by {difference}'
+        )
+        if self.refitted:
+            lines.append(refitted_summary(self.refitted))
         if self.iterations:
-            lines[-1] = f'each cut changed logits by at most {self.difference:.1e} of the largest, against zeros'
             lines += ['', iterations_table(self.iterations)]
         return '\n'.join(lines)
+
+
+def refitted_summary(rows: Sequence[RefittedLayer]) -> str:
+    """One line: the median errors, and how many layers were left for which reasons."""
+    solved = [row for row in rows if not row.left]
+    line = f'refitted {len(solved)} of {len(rows)} layers'
+    if solved:
+        before, after = (statistics.median(getattr(r, name) for r in solved) for name in ('error_before', 'error'))
+        line += f'; median error of what they make {before:.3f} -> {after:.3f} of its variance'
+    counts = collections.Counter(row.left for row in rows if row.left)
+    return '; '.join([line, *(f'{number} left: {reason}' for reason, number in counts.items())])
 
 
 def iterations_table(rows: Sequence[IterationRow]) -> str:
@@ -205,6 +243,7 @@ def read(path: str) -> CompressionReport | None:
             content = json.loads(file.read())
         content['layers'] = [LayerWidths(**layer) for layer in content['layers']]
         content['iterations'] = [IterationRow(**row) for row in content.get('iterations', [])]
+        content['refitted'] = [RefittedLayer(**row) for row in content.get('refitted', [])]
         content.update({name: Figures(**content[name]) for name in ('before', 'after')})
         return CompressionReport(**content)
     except (ValueError, TypeError, KeyError) as error:

@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from core import fields
 from core.errors import UserError
-from core.export_forms import FORMS
+from core.export_forms import EQUAL_PIXELS, FORMS
 from core.servable import PREDICTIONS, Servable
 from engine.export_samples import Sample
 from exporters.loaded import LoadedGraph
 from metrics.confusion import ConfusionMatrix
 from metrics.segmentation import mean_iou
 
-REQUIRED_AGREEMENT = 0.999
 ALLOWED_MIOU_LOSS = 0.005
 
 
@@ -29,7 +28,8 @@ class Agreement:
     Attributes:
       images: how many were looked at.
       equal_pixels: share of pixels with the live model's class id, 0..1.
-      largest_logit_difference: over all pixels and classes; None if the form does not answer logits.
+      largest_logit_difference: over all pixels and classes; None if the form does not answer logits, and see
+        `engine.export_logits`.
       largest_margin_lost: by how much the live model preferred its own class where the form says another, in logits;
         0 if every pixel is equal. At least half of it is how far some logit is off.
       mean_iou, mean_iou_of_model: 0..1 over these images; None without labels.
@@ -101,15 +101,16 @@ class Reference:
 def require(name: str, agreement: Agreement, *, coarse: bool) -> None:
     """Raises UserError if the form called `name` may not be handed out.
 
-    Forms of float32 numbers: `REQUIRED_AGREEMENT` of the pixels. Coarse ones: at most `ALLOWED_MIOU_LOSS` of mean IoU,
+    Forms of float32 numbers: `EQUAL_PIXELS` of the pixels. Coarse ones: at most `ALLOWED_MIOU_LOSS` of mean IoU,
     for their rounding moves the borders of objects by a pixel here and there, which is no worse than the label.
     """
     entry = FORMS[name].entry
     if not coarse:
-        if agreement.equal_pixels < REQUIRED_AGREEMENT:
+        if agreement.equal_pixels < EQUAL_PIXELS:
             raise UserError(
                 f"{entry}: after reloading, {100 * agreement.equal_pixels:.2f} % of the class ids equal the model's, "
-                f'at least {100 * REQUIRED_AGREEMENT} % are required; nothing was exported'
+                f'at least {100 * EQUAL_PIXELS} % are required; nothing was exported'
+                + ('. tflite keeps the weights in float32' if name == 'tflite_float16' else '')
             )
         return
     difference = agreement.mean_iou_difference

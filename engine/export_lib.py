@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from typing import Any
@@ -15,6 +16,7 @@ from core.export_forms import FORMS, OPTIMISED
 from core.servable import COLOURS, LOGITS, PREDICTIONS, PROBABILITIES, Servable, inference_variables
 from engine import checkpoints, export_check, export_manifest, inference, output_folder
 from engine.export_check import Agreement
+from engine.export_logits import TwinsWithLogits
 from engine.export_options import ExportOptions
 from engine.export_samples import Samples
 from exporters import checkpoint as checkpoint_exporter
@@ -88,6 +90,7 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         with_logits=LOGITS in options.outputs,
     )
     concrete = servable.trace(options.input_shape)
+    inference.check_fit(model, concrete, checkpoint)
     restored = inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     about = export_manifest.describe(
         config, model=model, servable=servable, concrete=concrete, label_map=label_map, restored=restored
@@ -102,13 +105,19 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         seen = {'channels': model.input_channels, 'input_shape': options.input_shape}
         calibration = Samples(config, **seen, count=options.calibration_examples)
         about['optimisation'] = export_manifest.optimisation(options)
-        source = _write_base(concrete, temporary, json.dumps(about), calibration, options)
+        base = functools.partial(_write_base, text=json.dumps(about), calibration=calibration, options=options)
+        source = base(concrete, temporary)
+        twins = None
+        if LOGITS not in options.outputs:
+            twins = TwinsWithLogits(servable, input_shape=options.input_shape, folder=temporary, make_source=base)
         samples = Samples(config, **seen, count=options.verify_examples)
         reference = export_check.Reference(servable, ignore_label=config.eval_config.ignore_label)
         agreement = {}
         for name in options.formats:
-            agreement[name] = _write_form(name, source, temporary, reference, samples)
+            agreement[name] = _write_form(name, source, temporary, reference, samples, twins)
             export_check.require(name, agreement[name], coarse=options.is_coarse(name))
+        if twins is not None:
+            twins.remove()
         about |= _of_forms(temporary, agreement, samples)
         _finish(temporary, about, options.formats)
         files = _move(temporary, output_dir)
@@ -142,15 +151,27 @@ def _write_base(concrete: Any, folder: str, text: str, calibration: Samples, opt
 
 
 def _write_form(
-    name: str, source: Source, folder: str, reference: export_check.Reference, samples: Samples
+    name: str,
+    source: Source,
+    folder: str,
+    reference: export_check.Reference,
+    samples: Samples,
+    twins: TwinsWithLogits | None,
 ) -> Agreement:
-    """Writes one form, loads it again and compares it; UserError if it cannot be written or run."""
+    """Writes one form, loads it again and compares it; UserError if it cannot be written or run.
+
+    `twins` tell of the logits of forms that answer none.
+    """
     form, path = formats.of(name), os.path.join(folder, FORMS[name].entry)
     try:
         if form.write is not None:
             form.write(source, path)
         outputs = [output for output in (PREDICTIONS, LOGITS) if output in source.outputs]
-        return reference.compare(form.load(path, outputs), samples)
+        agreement = reference.compare(form.load(path, outputs), samples)
+        if twins is None:
+            return agreement
+        difference = twins.largest_difference(name, reference, samples)
+        return dataclasses.replace(agreement, largest_logit_difference=difference)
     except (UserError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # each converter and each runtime has its own kinds

@@ -15,6 +15,7 @@ from core.model import SegmentationModel
 from core.servable import INPUTS, Servable
 from engine.export_options import ExportOptions
 from engine.inference import Restored
+from engine.timing import operation_counts
 from inputs.label_map import LabelMap
 
 VERSION = 1
@@ -61,7 +62,15 @@ def describe(
             'pad_to_shape': servable.pad_to_shape,
         },
         'output_stride': extractor.output_stride,
+        'network': _counts(concrete),
         'checkpoint': {'path': restored.path, 'step': restored.step},
         'config_sha256': hashlib.sha256(config.SerializeToString(deterministic=True)).hexdigest(),
         'versions': {'tensorflow': tf.__version__, 'numpy': np.__version__, 'python': platform.python_version()},
     }
+
+
+def _counts(concrete: Any) -> dict[str, float | None]:
+    """`million_parameters` and `gflops` of one image, as the network was traced; None where the size is free."""
+    counts = operation_counts.of_graph(concrete.graph)
+    batch, gflops = concrete.inputs[0].shape[0], counts['gflops']
+    return counts if gflops is None else {**counts, 'gflops': float(f'{gflops / batch:.4g}')}

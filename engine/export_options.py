@@ -38,7 +38,7 @@ class ExportOptions:
 
     def is_coarse(self, name: str) -> bool:
         """Whether a form has coarse numbers: it is judged by its mean IoU, as `core.export_forms.Form.quantised`."""
-        narrow = (self.compute, self.weights) != ('float32', 'float32')
+        narrow = self.compute == 'bfloat16' or self.weights != 'float32'
         return FORMS[name].quantised or (name == 'frozen_graph' and narrow)
 
     def check(self, *, has_records: bool) -> None:
@@ -125,7 +125,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         command_line.add_boolean(parser, f'output_{output}', default=None, help=help_text)
     for flag, said in (
         ('verify_examples', 'how many examples of eval_input_reader each form is compared with the model on'),
-        ('calibration_examples', 'how many of them give the ranges of int8'),
+        ('calibration_examples', 'how many of them give the ranges of int8, and at most eight what is mixed'),
     ):
         parser.add_argument(f'--{flag}', type=_parse_count, metavar='N', help=f'{said} (default: export_config.{flag})')
     command_line.add_boolean(
@@ -135,7 +135,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help='make the frozen graph and the OpenVINO model faster (default: export_config.optimise, else true)',
     )
     for flag, choices, said in (
-        ('compute', export_forms.COMPUTE_TYPES, "arithmetic of the frozen graph's convolutions"),
+        (
+            'compute',
+            export_forms.COMPUTE_TYPES,
+            "arithmetic of the frozen graph's convolutions; mixed: bfloat16 where ids stay",
+        ),
         ('weights', export_forms.STORED_TYPES, 'how the frozen graph stores its weights'),
     ):
         parser.add_argument(f'--{flag}', choices=choices, help=f'{said} (default: export_config.{flag}, else float32)')

@@ -26,7 +26,7 @@ class AccumulatingStep:
       num_parts: how many; divides the replica batch.
       gradients_of: a part, in a replica -> (losses, gradients by name, those of the mean over parts and replicas).
       apply: called once with the sums, in each replica -> the scalars of the whole step.
-      finished: called at the end of a step, outside of replicas -> more scalars of the step.
+      finished: called at the end of a step, outside of replicas, with what `apply` gave -> more scalars of the step.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class AccumulatingStep:
         num_parts: int,
         gradients_of: Callable[[Tensors], tuple[Tensors, Tensors]],
         apply: Callable[[Tensors], Tensors],
-        finished: Callable[[], Tensors],
+        finished: Callable[[Tensors], Tensors],
     ):
         self._model, self._strategy, self._num_parts = model, strategy, num_parts
         self._gradients_of, self._apply, self._finished = gradients_of, apply, finished
@@ -74,7 +74,8 @@ class AccumulatingStep:
             return scalars
 
         losses = {name: tf.add_n([part[name] for part in parts]) / self._num_parts for name in parts[0]}
-        return {**losses, **self._mean(self._strategy.run(replica)), **self._finished()}
+        applied = self._mean(self._strategy.run(replica))
+        return {**losses, **applied, **self._finished(applied)}
 
     def _part(self, value: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """Number `index` of [B, ...] cut into equal parts."""

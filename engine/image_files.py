@@ -60,13 +60,15 @@ def find(inputs: Sequence[str], *, output_dir: str) -> list[InputImage]:
     return list(found.values())
 
 
-def read(path: str, channels: int = 3, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read(path: str, channels: int = 3, *, max_pixels: int = MAX_PIXELS, has_windows: bool = True) -> np.ndarray:
     """A picture as uint8 [H, W, channels], upright (EXIF orientation applied).
 
     Palettes are resolved, 16 bits a channel of RGB are cut to 8.
 
     Args:
       channels: 1: colours become grey. 3: grey is repeated, transparency is dropped. 4: the picture must be RGBA.
+      max_pixels: a larger one is refused.
+      has_windows: whether who asks has a flag --window, which is then advised.
 
     Raises:
       DataError: missing, no picture, damaged, animated, CMYK, 16-bit or float grey, without the channels, or too large
@@ -87,7 +89,8 @@ def read(path: str, channels: int = 3, *, max_pixels: int = MAX_PIXELS) -> np.nd
     except UnidentifiedImageError:
         raise DataError(f'{path}: not a picture, or of an unknown format') from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        hint = '' if max_pixels > MAX_PIXELS else 'show it to the network through windows (--window), or '
+        advise = has_windows and max_pixels <= MAX_PIXELS
+        hint = 'show it to the network through windows (--window), or ' if advise else ''
         raise DataError(f'{path}: more than {max_pixels:,} pixels; {hint}cut it into parts') from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged bytes
         raise DataError(f'{path}: damaged ({_first_line(error)})') from None

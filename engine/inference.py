@@ -16,6 +16,7 @@ from core.model import SegmentationModel
 from core.servable import InputShape, Servable, inference_variables
 from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints
+from engine import restore as restore_report
 from inputs.label_map import LabelMap
 
 
@@ -52,6 +53,17 @@ def restore(
         variables = _by_average(variables, checkpoints.read(checkpoint))
     report = checkpoints.restore_variables(variables, checkpoint, strict=True)
     return Restored(path=report.path, step=_step(report.path))
+
+
+def check_fit(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike) -> None:
+    """CheckpointError of one line if the checkpoint has another shape for what the traced function reads, or lacks it.
+
+    What nothing of fits is left to `restore`, which says so.
+    """
+    variables = inference_variables(concrete, model.variables_by_name())
+    report = restore_report.compare(variables, checkpoints.read(checkpoint))
+    if report.matched and (misfit := report.misfit()):
+        raise CheckpointError(f'{misfit}; use the config it was trained with, or another --trained_checkpoint')
 
 
 def check_input_shape(

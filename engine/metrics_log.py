@@ -13,13 +13,18 @@ METRICS = 'metrics.jsonl'
 EXAMPLES = 'examples.jsonl'
 
 
+def examples_of(rank: int) -> str:
+    """The log of the examples that the process `rank` of a training saw: EXAMPLES for the first or only one."""
+    return EXAMPLES if rank == 0 else f'examples-worker-{rank}.jsonl'
+
+
 class MetricsLog:
     """Appends to `<directory>/<filename>`.
 
     Args:
       directory: made if missing.
       resumed_step: lines of later steps, and a line torn by a crash, are dropped: those steps are done again.
-      filename: METRICS or EXAMPLES.
+      filename: METRICS or `examples_of` a process.
     """
 
     def __init__(self, directory: str, *, resumed_step: int, filename: str = METRICS):

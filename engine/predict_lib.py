@@ -61,6 +61,7 @@ def from_checkpoint(
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(model=model, num_classes=model.num_classes, pad_to_shape=pad_to_shape)
     concrete = servable.trace((1, *input_shape[1:]))
+    inference.check_fit(model, concrete, checkpoint)
     inference.restore(model, concrete, checkpoint, moving_averages=config.eval_config.use_moving_averages)
     scores = None if views == WHOLE_IMAGE else inference.trace_scores(servable)[1]
 

@@ -20,10 +20,11 @@ class Progress:
     Args:
       first_step: steps finished before this run.
       num_steps: the last step; 0 = no end.
+      shown: False shows nothing.
     """
 
-    def __init__(self, *, first_step: int, num_steps: int):
-        self._first_step, self._num_steps = first_step, num_steps
+    def __init__(self, *, first_step: int, num_steps: int, shown: bool = True):
+        self._first_step, self._num_steps, self._shown = first_step, num_steps, shown
         self._terminal = sys.stderr.isatty()
         self._redirect = logging_redirect_tqdm()
         self._started = time.monotonic()
@@ -34,7 +35,7 @@ class Progress:
             initial=self._first_step,
             total=self._num_steps or None,
             unit='step',
-            disable=not self._terminal,
+            disable=not (self._terminal and self._shown),
             dynamic_ncols=True,
             smoothing=0.05,
         )
@@ -61,7 +62,7 @@ class Progress:
         """The newest `total_loss`, `learning_rate` and `images_per_second`."""
         loss, rate, speed = (values.get(key, math.nan) for key in ('total_loss', 'learning_rate', 'images_per_second'))
         self._bar.set_postfix_str(f'loss {loss:.4g}, learning rate {rate:.3g}, {speed:.3g} images/s')
-        if not self._terminal:
+        if self._shown and not self._terminal:
             of = f'/{self._num_steps}' if self._num_steps else ''
             line = f'step {step}{of}: loss {loss:.4g}, learning rate {rate:.3g}, {speed:.3g} images/s'
             _LOGGER.info('%s%s', line, self._time_left(step))

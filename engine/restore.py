@@ -54,6 +54,20 @@ class RestoreReport:
         lines += _section('in the checkpoint only', self.unused)
         return '\n'.join(lines)
 
+    def misfit(self) -> str | None:
+        """One line: how many variables the checkpoint lacks or has in another shape, and the first; None if none."""
+        count = len(self.matched) + len(self.mismatched) + len(self.missing)
+        parts = []
+        if self.mismatched:
+            name, theirs, ours = self.mismatched[0]
+            parts.append(
+                f'{len(self.mismatched)} of its {count} variables have another shape, such as {name}: {theirs} in the '
+                f'checkpoint, {ours} in the model'
+            )
+        if self.missing:
+            parts.append(f'{len(self.missing)} of its {count} variables are missing, such as {self.missing[0]}')
+        return f'{self.path}: the checkpoint does not fit the model: {"; ".join(parts)}' if parts else None
+
 
 def restore_variables(
     variables: Mapping[str, tf.Variable],

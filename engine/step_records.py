@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import UserError
-from engine.train_step import LEARNING_RATE, SKIPPED
+from engine.train_step import GRADIENT_NORM, LEARNING_RATE, LOSS_SCALE, OVERFLOW, SKIPPED
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -20,11 +20,16 @@ class NotFiniteError(UserError):
 
 
 class StepRecords:
-    """Collects what each step returned; `drain` is the only place where the host waits for the device."""
+    """Collects what each step returned; `drain` is the only place where the host waits for the device.
+
+    Attributes:
+      overflows: steps so far whose gradients were too large for the loss scale, which has fallen since.
+    """
 
     def __init__(self):
         self._on_device: list[tuple[int, Mapping[str, tf.Tensor], Sequence[tf.Tensor]]] = []
         self._values: list[dict[str, float]] = []
+        self.overflows = 0
 
     def add(self, step: int, scalars: Mapping[str, tf.Tensor], filenames: Sequence[tf.Tensor]) -> None:
         """Remembers one step: its number, its scalars on the device, its file names [B] per replica."""
@@ -39,7 +44,11 @@ class StepRecords:
         skipped = 0
         for step, scalars, filenames in pending:
             values = {name: float(value) for name, value in scalars.items()}
-            if values.pop(SKIPPED, 0.0):
+            if values.pop(OVERFLOW, 0.0) and math.isfinite(sum(v for n, v in values.items() if n != GRADIENT_NORM)):
+                values.pop(SKIPPED, None)
+                self.overflows += 1
+                _LOGGER.info('step %d: gradients overflow at loss scale %g, which is halved', step, values[LOSS_SCALE])
+            elif values.pop(SKIPPED, 0.0):
                 skipped += 1
                 _LOGGER.warning('%s; the step is skipped', '; '.join(_what_happened(step, values, filenames)))
             elif all(map(math.isfinite, values.values())):
@@ -49,10 +58,11 @@ class StepRecords:
         return skipped
 
     def take_means(self) -> dict[str, float]:
-        """The mean of each scalar over the drained steps (the learning rate: of the last one), then forgets them."""
+        """The mean of each scalar over the drained steps (of what is set, the last value), then forgets them."""
         values, self._values = self._values, []
         means = {name: float(np.mean([v[name] for v in values])) for name in values[0]} if values else {}
-        return {**means, LEARNING_RATE: values[-1][LEARNING_RATE]} if values else means
+        last = {name: values[-1][name] for name in (LEARNING_RATE, LOSS_SCALE) if values and name in values[-1]}
+        return {**means, **last}
 
 
 def file_names(filenames: Sequence[tf.Tensor]) -> list[str]:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from core.errors import DataError, UsageError
 from engine import best_checkpoint, eval_results, inference
 from engine.eval_lib import Evaluator
+from engine.workers import Workers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class TrainEvaluation:
 
     def is_due(self, step: int) -> bool:
         """Whether the model is evaluated after `step`."""
-        return step > 0 and (step % self._interval == 0 or step == self._num_steps)
+        return _is_due(step, self._interval, self._num_steps)
 
     def scores(self, step: int, checkpoint: str) -> dict[str, float]:
         """Evaluates `step`, unless its results are there already, and keeps its checkpoint if it is the best.
@@ -148,6 +149,45 @@ class TrainEvaluation:
         for later in eval_results.evaluated_steps(self._directory):
             if later > step:
                 tf.io.gfile.remove(eval_results.path_of_step(self._directory, later))
+
+
+class SharedEvaluation:
+    """An evaluation by the chief, as every process of a training sees it: all wait for it, and end when it says so.
+
+    Args:
+      workers: the processes.
+      evaluation: the chief's; None in the others.
+      interval, num_steps: see `TrainEvaluation`.
+    """
+
+    def __init__(self, workers: Workers, evaluation: TrainEvaluation | None, *, interval: int, num_steps: int):
+        self._workers, self._evaluation = workers, evaluation
+        self._interval, self._num_steps = interval, num_steps
+        self._ends = False
+        self._agree()
+
+    def is_due(self, step: int) -> bool:
+        """Whether the model is evaluated after `step`."""
+        return _is_due(step, self._interval, self._num_steps)
+
+    def scores(self, step: int, checkpoint: str) -> dict[str, float]:
+        """See `TrainEvaluation.scores`; nothing in the other processes."""
+        found = self._evaluation.scores(step, checkpoint) if self._evaluation else {}
+        self._agree()
+        return found
+
+    def stop_reason(self) -> str | None:
+        """One line if the patience is at its end, else None."""
+        if not self._ends:
+            return None
+        return (self._evaluation.stop_reason() if self._evaluation else None) or 'stopped early, as the chief did'
+
+    def _agree(self) -> None:
+        self._ends = bool(self._workers.from_chief(bool(self._evaluation and self._evaluation.stop_reason())))
+
+
+def _is_due(step: int, interval: int, num_steps: int) -> bool:
+    return step > 0 and (step % interval == 0 or step == num_steps)
 
 
 def metric_value(metrics: Mapping[str, Any], name: str) -> float | None:

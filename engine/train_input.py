@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from builders import input_builder
 from core.errors import DataError
+from engine import checkpoints, data_service
+from engine.workers import Workers
 from inputs import pipeline
 from inputs.data_errors import PIPELINE_ERRORS
 from inputs.record_framing import Damage
@@ -24,21 +28,25 @@ DatasetBuilder = Callable[..., tf.data.Dataset]
 FILENAME = 'damaged_records.jsonl'
 # Odd, so that its multiples are other seeds for a long time.
 _OTHER_DRAW = 0x9E3779B1
-# Several devices are given batches ahead, so an error may be about one of the next.
-_BATCHES_AHEAD = 4
 
 
 class TrainInput:
     """What `train_input_reader` names, as distributed batches.
 
     Damaged records that are left out are listed in `<logdir>/damaged_records.jsonl`; those of an earlier run that are
-    still damaged are left out from the start. Which batch a step sees does not depend on when the damage was found.
+    still damaged are left out from the start. Which batch a step sees does not depend on when the damage was found, so
+    each of several processes can find it by itself.
+
+    The batches of a step are the same however many replicas and processes share them: the first replica has the first
+    examples. A process reads what its replicas get, and nothing else.
 
     Args:
       config: of the pipeline.
       strategy: whose replicas share a batch.
       logdir: of the training.
-      build_dataset: called with (config, batch_size, seed, first_step) instead of reading records.
+      build_dataset: called with (config, batch_size, seed, first_step) instead of reading records, for the batches of
+        one replica after the other.
+      workers: the processes that share a batch.
 
     Raises DataError as `pipeline.TrainingRecords` does, and for more damage than `train_config` allows.
     """
@@ -50,11 +58,15 @@ class TrainInput:
         *,
         logdir: str,
         build_dataset: DatasetBuilder | None = None,
+        workers: Workers | None = None,
     ):
         self._config, self._strategy, self._build_dataset = config, strategy, build_dataset
-        self._path = os.path.join(logdir, FILENAME)
+        self._workers = workers or Workers()
+        self._logdir, self._path = logdir, os.path.join(logdir, _filename(self._workers.rank))
         self._left_out: dict[int, Damage] = {}
         self._records = None if build_dataset else input_builder.build_train_records(config)
+        if config.train_input_reader.tf_data_service:
+            data_service.check(config.train_input_reader.tf_data_service)
         if self._records:
             for damage in self._records.framing_damages:
                 _LOGGER.warning('%s; left out', damage)
@@ -91,44 +103,56 @@ class TrainInput:
                 self._leave_out(found)
 
     def _from(self, step: int, seed: int) -> Iterator[Mapping[str, Any]]:
-        replicas = self._strategy.num_replicas_in_sync
-        batch_size = self._config.train_config.batch_size // replicas
-
-        def replica_batches(_: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
-            if self._records:
-                first_example = step * replicas * batch_size
-                return self._records.batches(batch_size=batch_size, seed=seed, first_example=first_example)
-            assert self._build_dataset
-            return self._build_dataset(self._config, batch_size=batch_size, seed=seed, first_step=step * replicas)
-
-        if replicas == 1:
-            iterator = iter(replica_batches())
-        else:
-            # File names are strings, which GPUs cannot hold.
-            on_host = tf.distribute.InputOptions(experimental_fetch_to_device=False)
-            iterator = iter(self._strategy.distribute_datasets_from_function(replica_batches, on_host))
+        iterator = iter(self._replica_batches(step, seed))
+        own_replicas = len(self._strategy.extended.worker_devices)
         while True:
             with pipeline.user_errors():
                 try:
-                    batch = next(iterator, None)
+                    batches = list(itertools.islice(iterator, own_replicas))
                 except PIPELINE_ERRORS as error:
                     self._name_the_damaged(error, step, seed)
                     raise
-            if batch is None:
+            if len(batches) < own_replicas:
                 return
             step += 1
-            yield batch
+            yield batches[0] if own_replicas == 1 else self._for_replicas(batches)
+
+    def _replica_batches(self, step: int, seed: int) -> Iterable[Mapping[str, Any]]:
+        """What the replicas of this process get from `step` + 1 on, one after the other."""
+        replicas = self._strategy.num_replicas_in_sync
+        total, count, rank = self._config.train_config.batch_size, self._workers.count, self._workers.rank
+        if self._records:
+            share = pipeline.Share(number=rank, of=count, batch_size=total)
+            address = self._config.train_input_reader.tf_data_service
+            if address:
+                numbered = functools.partial(
+                    self._records.numbered_batches, batch_size=total // replicas, seed=seed, share=share
+                )
+                return data_service.batches(numbered, address, first=step * (replicas // count))
+            return self._records.batches(
+                batch_size=total // replicas, seed=seed, first_example=step * total, share=share
+            )
+        assert self._build_dataset
+        everything = self._build_dataset(
+            self._config, batch_size=total // replicas, seed=seed, first_step=step * replicas
+        )
+        own = replicas // count
+        numbered = everything.enumerate().filter(lambda number, _: number % replicas // own == rank)
+        return numbered.map(lambda _, batch: batch)
+
+    def _for_replicas(self, batches: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """One batch for each replica of this process, as `strategy.run` takes them; file names stay on the host."""
+        waiting = iter(batches)
+        return self._strategy.experimental_distribute_values_from_function(lambda _: next(waiting))
 
     def _name_the_damaged(self, error: Exception, step: int, seed: int) -> None:
-        """Raises DamagedRecords if a record of the next batches is what the error is about."""
+        """Raises DamagedRecords if a record of the next batch is what the error is about."""
         if not self._records:
             return
         batch_size = self._config.train_config.batch_size
-        for ahead in range(_BATCHES_AHEAD):
-            first_example = (step + ahead) * batch_size
-            found = self._records.find_damages(seed=seed, first_example=first_example, count=batch_size)
-            if found:
-                raise pipeline.DamagedRecords(found) from error
+        found = self._records.find_damages(seed=seed, first_example=step * batch_size, count=batch_size)
+        if found:
+            raise pipeline.DamagedRecords(found) from error
 
     def _leave_out(self, found: pipeline.DamagedRecords) -> None:
         if not self._config.train_config.skip_damaged_records or not self._records:
@@ -141,9 +165,9 @@ class TrainInput:
         self._check_bound()
 
     def _leave_out_again(self, records: pipeline.TrainingRecords) -> None:
-        """What an earlier run of this log directory found, as far as it is damaged still."""
+        """What any process of an earlier run of this log directory found, as far as it is damaged still."""
         if self._config.train_config.skip_damaged_records:
-            for path, offset in _places(self._path):
+            for path, offset in _places(self._logdir):
                 number = records.number_at(path, offset)
                 damage = None if number is None else records.damage(number)
                 if number is not None and damage is not None:
@@ -179,16 +203,19 @@ class TrainInput:
         tf.io.gfile.rename(f'{self._path}.unfinished', self._path, overwrite=True)
 
 
-def _places(path: str) -> list[tuple[str, int]]:
+def _filename(rank: int) -> str:
+    return FILENAME if rank == 0 else f'damaged_records-worker-{rank}.jsonl'
+
+
+def _places(logdir: str) -> list[tuple[str, int]]:
     """(file, byte) of each line; a line that is not whole is left out, as its record will be found again."""
-    if not tf.io.gfile.exists(path):
-        return []
     places = []
-    with tf.io.gfile.GFile(path) as file:
-        for line in file.read().splitlines():
-            try:
-                entry = json.loads(line)
-                places.append((str(entry['file']), int(entry['byte'])))
-            except (ValueError, KeyError, TypeError):
-                continue
+    for path in sorted(tf.io.gfile.glob(os.path.join(checkpoints.glob_escape(logdir), 'damaged_records*.jsonl'))):
+        with tf.io.gfile.GFile(path) as file:
+            for line in file.read().splitlines():
+                try:
+                    entry = json.loads(line)
+                    places.append((str(entry['file']), int(entry['byte'])))
+                except (ValueError, KeyError, TypeError):
+                    continue
     return places

@@ -22,12 +22,15 @@ from core.optimizers import Optimizer
 from engine import checkpoints, devices, memory, output_folder, recompute_plan
 from engine.distillation import Teacher
 from engine.eval_lib import Evaluator
+from engine.loss_scale import LossScale
 from engine.summaries import PicturePanels
-from engine.train_evaluation import TrainEvaluation
+from engine.train_evaluation import SharedEvaluation, TrainEvaluation
 from engine.train_input import DatasetBuilder, TrainInput
 from engine.train_loop import NotFinitePolicy, Pace, TrainLoop
+from engine.train_options import TrainOptions
 from engine.train_state import TrainState, fine_tune, resume
 from engine.train_step import make_train_step
+from engine.workers import Workers
 from protos.pipeline_pb2 import PipelineConfig
 from protos.train_pb2 import TrainConfig
 from recompute.plan import Mode, Plan, Planner, Request
@@ -35,33 +38,6 @@ from recompute.plan import Mode, Plan, Planner, Request
 _LOGGER = logging.getLogger(__name__)
 
 ModelBuilder = Callable[..., SegmentationModel]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """What the command line decides, not the config.
-
-    Attributes:
-      logdir: where checkpoints, metrics and summaries go; training resumes from what is there.
-      save_interval_secs: seconds between two checkpoints.
-      max_checkpoints_to_keep: older ones are removed; 0 keeps all.
-      image_summaries: write image | label | prediction every `train_config.summary_every_n_steps`.
-      num_clones: devices that share the batch.
-      clone_on_cpu: those devices are CPUs.
-      recompute: which activations are computed twice; None: as `train_config.gradient_checkpointing` says.
-      log_memory: add the peak so far to each line of metrics, in MB.
-      log_examples: write the file names of each step's batch into `examples.jsonl`.
-    """
-
-    logdir: str
-    save_interval_secs: float = 600
-    max_checkpoints_to_keep: int = 15
-    image_summaries: bool = False
-    num_clones: int = 1
-    clone_on_cpu: bool = False
-    recompute: Request | None = None
-    log_memory: bool = False
-    log_examples: bool = False
 
 
 def train(
@@ -77,19 +53,35 @@ def train(
     finite, CheckpointError for checkpoints that cannot be used or written, DataError for records that cannot be used,
     UsageError for options that do not fit the machine or the config.
     """
+    strategy = prepare_devices(config.train_config, options)
+    workers = Workers(options.cluster, strategy)
+    with workers.watched(options.logdir):
+        return _train(config, options, strategy, workers, build_model, build_dataset)
+
+
+def _train(
+    config: PipelineConfig,
+    options: TrainOptions,
+    strategy: tf.distribute.Strategy,
+    workers: Workers,
+    build_model: ModelBuilder,
+    build_dataset: DatasetBuilder | None,
+) -> int:
     train_config = config.train_config
-    strategy = prepare_devices(train_config, options)
+    _check_alike(config, options, strategy, workers)
     output_folder.make(options.logdir, '--logdir')
-    checkpoints.remove_unfinished(options.logdir)
-    train_input = TrainInput(config, strategy, logdir=options.logdir, build_dataset=build_dataset)
+    if workers.is_chief:
+        checkpoints.remove_unfinished(options.logdir)
+    train_input = TrainInput(config, strategy, logdir=options.logdir, build_dataset=build_dataset, workers=workers)
     config = losses_builder.count_class_weights(config)
     optimizer = optimizer_builder.build(train_config.optimizer, moving_average_decay=train_config.moving_average_decay)
     model, state = make_state(config, strategy, optimizer, build_model)
-    started_from = _initial_values(model, state, train_config, options.logdir)
-    config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
-    _describe(config, state, strategy)
+    started_from = _initial_values(model, state, train_config, options.logdir, workers)
+    if workers.is_chief:
+        config_loader.save(config, os.path.join(options.logdir, 'pipeline.config'))
+    _describe(config, state, strategy, workers)
     first_step = int(state.step.numpy())
-    evaluation = _evaluation(config, model, state, options.logdir, first_step)
+    evaluation = _evaluation(config, model, state, options.logdir, first_step, workers)
     if 0 < train_config.num_steps <= first_step:
         _LOGGER.info('nothing to train: %s is at step %d of %d', options.logdir, first_step, train_config.num_steps)
         if evaluation is None:
@@ -102,13 +94,24 @@ def train(
         local_results=strategy.experimental_local_results,
         batch_size=train_config.batch_size,
         last_checkpoint=started_from,
-        panels=_panels(config, model) if options.image_summaries else None,
+        panels=_panels(config, model) if options.image_summaries and workers.is_chief else None,
         measured=lambda: {**train_input.counts(), **(_memory() if options.log_memory else {})},
         evaluation=evaluation,
         not_finite=_not_finite(train_config),
         log_examples=options.log_examples,
+        workers=workers,
     )
     return loop.run(train_input.batches)
+
+
+def _check_alike(
+    config: PipelineConfig, options: TrainOptions, strategy: tf.distribute.Strategy, workers: Workers
+) -> None:
+    """Processes that do not train the same would wait for each other for ever, or train nonsense."""
+    alike = (options.save_interval_secs, options.image_summaries, options.log_examples, str(options.recompute))
+    workers.check_alike(config.SerializeToString(deterministic=True), 'the config')
+    workers.check_alike(str(len(strategy.extended.worker_devices)).encode(), 'the number of devices')
+    workers.check_alike(repr(alike).encode(), 'a flag')
 
 
 def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBuilder = model_builder.build) -> dict:
@@ -116,10 +119,10 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
 
     Raises UsageError for a budget that cannot be met or a node that does not exist.
     """
-    check_batch_size(config.train_config, options)
+    check_batch_size(config.train_config, num_replicas=options.num_replicas)
     config = losses_builder.count_class_weights(config)
-    single = dataclasses.replace(options, num_clones=1)
-    batch_size = config.train_config.batch_size // options.num_clones
+    single = dataclasses.replace(options, num_clones=1, cluster=None)
+    batch_size = config.train_config.batch_size // options.num_replicas
     strategy = prepare_devices(config.train_config, single)
     optimizer = optimizer_builder.build(config.train_config.optimizer)
     model, state = make_state(config, strategy, optimizer, build_model)
@@ -142,7 +145,7 @@ def plan(config: PipelineConfig, options: TrainOptions, *, build_model: ModelBui
     return recompute_plan.report(
         plans[-1],
         options.logdir,
-        replicas=options.num_clones,
+        replicas=options.num_replicas,
         num_parts=config.train_config.gradient_accumulation_steps,
         plain=False,
     )
@@ -155,7 +158,9 @@ def make_state(
     with strategy.scope():
         model = build_model(config.model, freeze_backbone=config.train_config.freeze_fine_tune_backbone)
         model.build()
-        state = TrainState(model, optimizer)
+        if strategy.num_replicas_in_sync > 1 and model.hyperparams.batch_norm.synchronized:
+            model.synchronize(devices.gather_replicas)
+        state = TrainState(model, optimizer, loss_scale=_loss_scale(config.train_config))
     idle = optimizer.idle_scopes(state.trainable)
     if idle:
         scopes = sorted({name.partition('/')[0] for name in state.trainable})
@@ -175,11 +180,16 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
 
 
 def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
-    return Planner(_request(train_config, options), bfloat16=_bfloat16(train_config))
+    halves = train_config.mixed_precision != TrainConfig.FLOAT32
+    return Planner(_request(train_config, options), bfloat16=halves)
 
 
-def _bfloat16(train_config: TrainConfig) -> bool:
-    return train_config.mixed_precision == TrainConfig.BFLOAT16
+def _loss_scale(train_config: TrainConfig) -> LossScale | None:
+    """To be called in the strategy's scope."""
+    if train_config.mixed_precision != TrainConfig.FLOAT16:
+        return None
+    scale = train_config.loss_scale
+    return LossScale(initial_scale=scale.initial_scale, dynamic_growth_steps=scale.dynamic_growth_steps)
 
 
 def make_step(
@@ -231,30 +241,38 @@ def _memory() -> dict[str, float]:
 
 def prepare_devices(train_config: TrainConfig, options: TrainOptions) -> tf.distribute.Strategy:
     """Devices, number format and seeds, all of which have to be set before anything runs."""
-    strategy = devices.make_strategy(num_clones=options.num_clones, clone_on_cpu=options.clone_on_cpu)
-    check_batch_size(train_config, options)
+    strategy = devices.make_strategy(
+        train_config.distribution,
+        num_clones=options.num_clones,
+        clone_on_cpu=options.clone_on_cpu,
+        cluster=options.cluster,
+    )
+    check_batch_size(train_config, num_replicas=strategy.num_replicas_in_sync)
     devices.keep_order_of_sums()
-    devices.use_bfloat16(_bfloat16(train_config))
+    devices.use_bfloat16(train_config.mixed_precision == TrainConfig.BFLOAT16)
+    devices.use_float16(train_config.mixed_precision == TrainConfig.FLOAT16)
     tf.random.set_seed(train_config.random_seed)
     if train_config.deterministic:
         tf.config.experimental.enable_op_determinism()
     return strategy
 
 
-def check_batch_size(train_config: TrainConfig, options: TrainOptions) -> None:
+def check_batch_size(train_config: TrainConfig, *, num_replicas: int) -> None:
     """UsageError unless devices and the parts of an accumulated step get equal shares."""
     parts = train_config.gradient_accumulation_steps
-    if train_config.batch_size % (options.num_clones * parts):
+    if train_config.batch_size % (num_replicas * parts):
         times = f' * train_config.gradient_accumulation_steps={parts}' if parts > 1 else ''
         raise UsageError(
-            f'train_config.batch_size: got {train_config.batch_size}, '
-            f'choose a multiple of --num_clones={options.num_clones}{times}'
+            f'train_config.batch_size: got {train_config.batch_size}, choose a multiple of the number of devices, '
+            f'{num_replicas}{times} (--num_clones on each worker)'
         )
 
 
-def _initial_values(model: SegmentationModel, state: TrainState, train_config: TrainConfig, logdir: str) -> str | None:
+def _initial_values(
+    model: SegmentationModel, state: TrainState, train_config: TrainConfig, logdir: str, workers: Workers
+) -> str | None:
     """Resumes, else fine-tunes, else leaves the initialisers' values; returns the checkpoint taken."""
-    resumed = resume(state, logdir)
+    resumed = resume(state, logdir, workers)
     if resumed:
         _LOGGER.info('resumed from %s', resumed)
         return resumed
@@ -300,12 +318,22 @@ def _not_finite(train_config: TrainConfig) -> NotFinitePolicy:
 
 
 def _evaluation(
-    config: PipelineConfig, model: SegmentationModel, state: TrainState, logdir: str, first_step: int
-) -> TrainEvaluation | None:
-    """On the variables that are trained, so it costs no second model; None if the config asks for none."""
+    config: PipelineConfig, model: SegmentationModel, state: TrainState, logdir: str, first_step: int, workers: Workers
+) -> TrainEvaluation | SharedEvaluation | None:
+    """By the chief, on the variables that are trained: it costs no second model. None if the config asks for none."""
     train_config = config.train_config
     if not train_config.eval_interval:
         return None
+    found = _own_evaluation(config, model, state, logdir, first_step) if workers.is_chief else None
+    if found and workers.count == 1:
+        return found
+    return SharedEvaluation(workers, found, interval=train_config.eval_interval, num_steps=train_config.num_steps)
+
+
+def _own_evaluation(
+    config: PipelineConfig, model: SegmentationModel, state: TrainState, logdir: str, first_step: int
+) -> TrainEvaluation:
+    train_config = config.train_config
     return TrainEvaluation(
         evaluator=Evaluator(config, model),
         logdir=logdir,
@@ -324,18 +352,21 @@ def _panels(config: PipelineConfig, model: SegmentationModel) -> PicturePanels:
     return PicturePanels(model=model, colors=label_map.colors, ignore_label=label_map.ignore_label)
 
 
-def _describe(config: PipelineConfig, state: TrainState, strategy: tf.distribute.Strategy) -> None:
+def _describe(config: PipelineConfig, state: TrainState, strategy: tf.distribute.Strategy, workers: Workers) -> None:
     train_config, num_examples = config.train_config, config.train_input_reader.num_examples
     per_epoch = (
         f'{num_examples} examples per epoch ({math.ceil(num_examples / train_config.batch_size)} steps)'
         if num_examples
         else 'examples per epoch not given (train_input_reader.num_examples)'
     )
+    replicas = strategy.num_replicas_in_sync
+    shared = f' ({train_config.batch_size // replicas} for each of {replicas} devices)' if replicas > 1 else ''
     _LOGGER.info(
-        '%s, %.2f M parameters to train, %s steps, batch of %d, %s',
-        devices.describe(strategy),
+        '%s, %.2f M parameters to train, %s steps, batch of %d%s, %s',
+        devices.describe(strategy, num_workers=workers.count),
         state.parameter_count() / 1e6,
         train_config.num_steps or 'endless',
         train_config.batch_size,
+        shared,
         per_epoch,
     )

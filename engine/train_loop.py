@@ -19,8 +19,9 @@ from engine.metrics_log import MetricsLog
 from engine.progress import Progress
 from engine.step_records import NotFiniteError, StepRecords, file_names
 from engine.summaries import PicturePanels, Summaries
-from engine.train_evaluation import TrainEvaluation
+from engine.train_evaluation import SharedEvaluation, TrainEvaluation
 from engine.train_state import TrainState
+from engine.workers import Workers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class TrainLoop:
       measured: further values of each line of metrics.
       evaluation: scores the model now and then; None for never.
       not_finite: what follows a loss or gradient that is not finite.
-      log_examples: write the file names of each step's batch into `examples.jsonl`.
+      log_examples: write the file names of each step's batch, as far as this process sees it, into `examples.jsonl`.
+      workers: the processes that train together. All of them run this loop; the chief alone writes the rest.
     """
 
     def __init__(
@@ -95,9 +97,10 @@ class TrainLoop:
         last_checkpoint: str | None,
         panels: PicturePanels | None,
         measured: Callable[[], Mapping[str, float]] = dict,
-        evaluation: TrainEvaluation | None = None,
+        evaluation: TrainEvaluation | SharedEvaluation | None = None,
         not_finite: NotFinitePolicy = NotFinitePolicy(),
         log_examples: bool = False,
+        workers: Workers | None = None,
     ):
         self._logdir, self._pace, self._state = logdir, pace, state
         self._train_step, self._local_results, self._batch_size = train_step, local_results, batch_size
@@ -105,9 +108,11 @@ class TrainLoop:
         self._measured, self._evaluation, self._not_finite = measured, evaluation, not_finite
         self._first_step = self._step = int(state.step.numpy())
         self._logs_examples = log_examples
+        self._workers = workers or Workers()
         self._open_logs()
-        self._summaries = Summaries(logdir)
-        self._progress = Progress(first_step=self._first_step, num_steps=pace.num_steps)
+        self._summaries = Summaries(logdir) if self._workers.is_chief else None
+        self._progress = Progress(first_step=self._first_step, num_steps=pace.num_steps, shown=self._workers.is_chief)
+        self._stop_asked = self._save_asked = False
         self._records = StepRecords()
         self._started = self._logged_at = self._saved_at = time.monotonic()
         self._logged_step = self._saved_step = self._summarized_step = self._written_step = self._first_step
@@ -115,14 +120,17 @@ class TrainLoop:
     def _open_logs(self) -> None:
         """Lines of steps that are to be done again are dropped."""
         with self._writing():
-            self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
+            if self._workers.is_chief:
+                self._metrics = MetricsLog(self._logdir, resumed_step=self._step)
             if self._logs_examples:
-                self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=metrics_log.EXAMPLES)
+                filename = metrics_log.examples_of(self._workers.rank)
+                self._examples = MetricsLog(self._logdir, resumed_step=self._step, filename=filename)
 
     def run(self, batches: Batches) -> int:
         """Steps until the last, a signal, or the end of `batches`; saves the last step and returns its number."""
         with Interruption() as interruption, self._progress:
-            if self._not_finite.max_rollbacks is not None and checkpoints.latest(self._logdir) is None:
+            rolls_back = self._not_finite.max_rollbacks is not None
+            if rolls_back and self._workers.from_chief(checkpoints.latest(self._logdir) is None):
                 self._save()
             while True:
                 try:
@@ -130,10 +138,10 @@ class TrainLoop:
                     break
                 except NotFiniteError as error:
                     self._roll_back(error)
-        if interruption.requested:
+        if self._stop_asked:
             _LOGGER.info(
                 '%s: stopped after step %d, saved as %s; the same command goes on from there',
-                interruption.requested,
+                interruption.requested or 'another worker was asked to end',
                 self._step,
                 self._last_checkpoint,
             )
@@ -146,8 +154,8 @@ class TrainLoop:
             if self._step:
                 self._evaluate_if_due()
             for batch in () if self._is_over() else batches(self._step, self._state.rollbacks):
-                self._one_step(batch)
-                if interruption.requested or self._is_over():
+                self._one_step(batch, interruption)
+                if self._stop_asked or self._is_over():
                     break
             else:
                 if not self._is_over():
@@ -166,7 +174,7 @@ class TrainLoop:
             raise NotFiniteError(
                 f'{error}\nrolled back {rollbacks} times before (train_config.max_rollbacks)'
             ) from error
-        path = checkpoints.newest_sound(self._logdir)
+        path = self._newest_sound()
         if path is None:
             raise error
         _LOGGER.warning('%s\nrolled back to %s, time %d of at most %d', error, path, rollbacks + 1, bound)
@@ -177,6 +185,12 @@ class TrainLoop:
         self._records = StepRecords()
         self._open_logs()
         self._progress.move_to(self._step)
+
+    def _newest_sound(self) -> str | None:
+        """As the chief finds it: another process might meanwhile see other files."""
+        found = checkpoints.newest_sound(self._logdir) if self._workers.is_chief else None
+        step = self._workers.from_chief(-1 if found is None else checkpoints.step_of(found) or 0)
+        return None if step < 0 else checkpoints.path_of(self._logdir, step)
 
     def _is_over(self) -> bool:
         if 0 < self._pace.num_steps <= self._step:
@@ -192,17 +206,19 @@ class TrainLoop:
             self._save()
         started = time.monotonic()
         scores = self._evaluation.scores(self._step, self._last_checkpoint or '')
-        with self._writing():
-            self._metrics.merge(self._step, scores)
+        if self._workers.is_chief:
+            with self._writing():
+                self._metrics.merge(self._step, scores)
         self._logged_at += time.monotonic() - started
 
     def _finish(self) -> None:
         self._log()
         if self._step > self._saved_step:
             self._save()
-        self._summaries.close()
+        if self._summaries:
+            self._summaries.close()
 
-    def _one_step(self, batch: Mapping[str, Any]) -> None:
+    def _one_step(self, batch: Mapping[str, Any], interruption: Interruption) -> None:
         scalars = self._train_step({name: batch[name] for name in (fields.IMAGE, fields.LABEL)})
         self._step += 1
         filenames = self._local_results(batch[fields.FILENAME]) if fields.FILENAME in batch else ()
@@ -215,15 +231,27 @@ class TrainLoop:
             self._first_step_done()
         if self._step % self._pace.log_every == 0:
             self._log()
+        self._listen(interruption)
         if self._panels and self._step % self._pace.summary_every == 0:
             self._draw(self._panels, batch)
         if self._save_is_due():
             self._save()
         self._evaluate_if_due()
 
+    def _listen(self, interruption: Interruption) -> None:
+        """Is the run to end, or is it time to save? Several processes ask each other, now and then, and act alike."""
+        asked, due = interruption.requested is not None, time.monotonic() - self._saved_at >= self._pace.save_seconds
+        if self._workers.count == 1:
+            self._stop_asked, self._save_asked = asked, due
+        elif self._step % self._pace.log_every == 0:
+            answers = self._workers.gather([asked, due])
+            self._stop_asked, self._save_asked = bool(answers[:, 0].any()), bool(answers[0, 1])
+
     def _drain(self) -> None:
         """Waits for the device; counts the steps that were skipped, and ends the run when there were too many."""
+        before = self._records.overflows
         self._state.skipped_steps += self._records.drain(self._last_checkpoint)
+        self._state.overflow_steps += self._records.overflows - before
         bound = self._not_finite.max_skipped_steps
         if bound is not None and self._state.skipped_steps > bound:
             raise NotFiniteError(
@@ -248,19 +276,24 @@ class TrainLoop:
         steps = self._step - self._logged_step
         seconds = now - (self._logged_at if steps else self._started)
         speed = {'images_per_second': max(steps, 1) * self._batch_size / max(seconds, 1e-9)}
-        values = {**means, **speed, **self._counts(), **self._measured()}
-        self._progress.show(self._step, values)
+        self._progress.show(self._step, values := {**means, **speed, **self._counts(), **self._measured()})
+        if self._summaries:
+            self._write(values, self._summaries)
+        self._written_step = self._step
+        self._logged_at, self._logged_step = now, self._step
+
+    def _write(self, values: Mapping[str, float], summaries: Summaries) -> None:
         with self._writing():
             self._metrics.append(self._step, values)
-            self._written_step = self._step
             if self._step - self._summarized_step >= self._pace.summary_every or self._step == self._pace.num_steps:
-                self._summaries.scalars(self._step, values)
+                summaries.scalars(self._step, values)
                 self._summarized_step = self._step
-        self._logged_at, self._logged_step = now, self._step
 
     def _counts(self) -> dict[str, int]:
         """What the policy for values that are not finite has done so far, in all processes of this training."""
         counts = {}
+        if self._state.loss_scale:
+            counts['overflow_steps'] = self._state.overflow_steps
         if self._not_finite.max_skipped_steps is not None:
             counts['skipped_steps'] = self._state.skipped_steps
         if self._not_finite.max_rollbacks is not None:
@@ -284,13 +317,14 @@ class TrainLoop:
 
     def _draw(self, panels: PicturePanels, batch: Mapping[str, Any]) -> None:
         image, label = (self._local_results(batch[name])[0] for name in (fields.IMAGE, fields.LABEL))
-        drawn = panels.draw(image, label)
-        with self._writing():
-            self._summaries.pictures(self._step, drawn)
+        if self._summaries:
+            drawn = panels.draw(image, label)
+            with self._writing():
+                self._summaries.pictures(self._step, drawn)
 
     def _save_is_due(self) -> bool:
         by_step = self._pace.save_every and self._step % self._pace.save_every == 0
-        return bool(by_step) or time.monotonic() - self._saved_at >= self._pace.save_seconds
+        return bool(by_step) or self._save_asked
 
     def _save(self) -> None:
         """Checks first: a checkpoint of weights that are not finite would be worth less than none."""
@@ -300,11 +334,16 @@ class TrainLoop:
                 f'step {self._step}: {len(wrong)} variables are not finite, {wrong[0]} for one; last good checkpoint: '
                 f'{self._last_checkpoint or "none yet"}; lower the learning rate, or add gradient_clipping_norm'
             )
+        if self._workers.is_chief:
+            self._write_checkpoint()
+        self._last_checkpoint = checkpoints.path_of(self._logdir, self._step)
+        self._saved_at, self._saved_step, self._save_asked = time.monotonic(), self._step, False
+
+    def _write_checkpoint(self) -> None:
         with self._writing():
             if not tf.io.gfile.isdir(self._logdir):
                 raise CheckpointError(f'{self._logdir}: no such directory')
-            self._last_checkpoint = checkpoints.save(self._logdir, self._step, self._state.tensors())
+            checkpoints.save(self._logdir, self._step, self._state.tensors())
             checkpoints.rotate(
                 self._logdir, max_to_keep=self._pace.max_to_keep, keep_every_n_hours=self._pace.keep_every_n_hours
             )
-        self._saved_at, self._saved_step = time.monotonic(), self._step

@@ -14,17 +14,26 @@ from core.model import SegmentationModel
 from core.optimizers import Optimizer
 from core.weight_averages import MOVING_AVERAGE
 from engine import checkpoints, devices
+from engine.loss_scale import LossScale
+from engine.workers import Workers
 
 _LOGGER = logging.getLogger(__name__)
 
 _SKIPPED_STEPS = f'{checkpoints.TRAINING_PREFIX}skipped_steps'
 _ROLLBACKS = f'{checkpoints.TRAINING_PREFIX}rollbacks'
+_OVERFLOW_STEPS = f'{checkpoints.TRAINING_PREFIX}overflow_steps'
+_LOSS_SCALE = f'{checkpoints.TRAINING_PREFIX}loss_scale'
+_GOOD_STEPS = f'{checkpoints.TRAINING_PREFIX}loss_scale_good_steps'
 _THREADS = f'{checkpoints.TRAINING_PREFIX}threads'
-_NUMBERS = (_SKIPPED_STEPS, _ROLLBACKS, _THREADS)
+_REPLICAS = f'{checkpoints.TRAINING_PREFIX}replicas'
+_NUMBERS = (_SKIPPED_STEPS, _ROLLBACKS, _OVERFLOW_STEPS, _THREADS, _REPLICAS)
 
 
 class TrainState:
     """Variables of one training, to be made in the strategy's scope after `model.build()`.
+
+    Args:
+      loss_scale: of gradients in float16; None for none.
 
     Attributes:
       step: int64 variable, steps finished.
@@ -34,9 +43,10 @@ class TrainState:
       averages: variables that no gradient moves, but the forward pass may: batch norm's averages.
       skipped_steps: of all steps so far, those that moved nothing because something was not finite.
       rollbacks: how often training went back to a checkpoint because something was not finite.
+      overflow_steps: of all steps so far, those that moved nothing because a gradient was too large for its scale.
     """
 
-    def __init__(self, model: SegmentationModel, optimizer: Optimizer):
+    def __init__(self, model: SegmentationModel, optimizer: Optimizer, *, loss_scale: LossScale | None = None):
         self.variables = model.variables_by_name()
         moved = {id(variable) for variable in model.trainable_variables}
         self.trainable = {name: variable for name, variable in self.variables.items() if id(variable) in moved}
@@ -47,17 +57,22 @@ class TrainState:
             name: [_slot(variable, f'{name}/{slot}') for slot in optimizer.slot_names]
             for name, variable in self.trainable.items()
         }
-        self.skipped_steps = self.rollbacks = 0
+        self.skipped_steps = self.rollbacks = self.overflow_steps = 0
+        self.loss_scale = loss_scale
+        self._num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._optimizer = optimizer
         self.start_slots()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name=checkpoints.GLOBAL_STEP)
 
     def tensors(self) -> dict[str, tf.Variable | np.int64]:
         """Everything a checkpoint holds, by its name there."""
-        numbers = {_SKIPPED_STEPS: self.skipped_steps, _ROLLBACKS: self.rollbacks, _THREADS: devices.num_threads()}
+        numbers = {_SKIPPED_STEPS: self.skipped_steps, _ROLLBACKS: self.rollbacks, **self._made_with()}
+        if self.loss_scale:
+            numbers[_OVERFLOW_STEPS] = self.overflow_steps
         return {
             **self.variables,
             **self._named_slots(),
+            **self._named_scale(),
             **{name: np.int64(number) for name, number in numbers.items()},
             checkpoints.GLOBAL_STEP: self.step,
         }
@@ -123,15 +138,28 @@ class TrainState:
         self.step.assign(int(reader.tensor(checkpoints.GLOBAL_STEP)))
         numbers = {name: int(reader.tensor(name)) for name in _NUMBERS if name in reader.shapes}
         self.skipped_steps, self.rollbacks = numbers.get(_SKIPPED_STEPS, 0), numbers.get(_ROLLBACKS, 0)
-        threads = numbers.get(_THREADS, devices.num_threads())
-        if threads != devices.num_threads():
-            _LOGGER.warning(
-                '%s: written with %d threads, this is a run with %d: sums are rounded differently, so the weights will '
-                'differ in their last bits from those of a run that was never stopped',
-                path,
-                threads,
-                devices.num_threads(),
-            )
+        self.overflow_steps = numbers.get(_OVERFLOW_STEPS, 0)
+        for name, variable in self._named_scale().items():
+            if name in reader.shapes:
+                variable.assign(reader.tensor(name))
+        for name, now in self._made_with().items():
+            before = numbers.get(name, now)
+            if before != now:
+                _LOGGER.warning(
+                    '%s: written with %d %s, this is a run with %d: sums are rounded differently, so the weights will '
+                    'differ in their last bits from those of a run that was never stopped',
+                    path,
+                    before,
+                    name.removeprefix(checkpoints.TRAINING_PREFIX),
+                    now,
+                )
+
+    def _made_with(self) -> dict[str, int]:
+        """What the order of sums, and so their last bits, depends on."""
+        return {_THREADS: devices.num_threads(), _REPLICAS: self._num_replicas}
+
+    def _named_scale(self) -> dict[str, tf.Variable]:
+        return {_LOSS_SCALE: self.loss_scale.scale, _GOOD_STEPS: self.loss_scale.good_steps} if self.loss_scale else {}
 
     def _named_slots(self) -> dict[str, tf.Variable]:
         return {
@@ -141,20 +169,23 @@ class TrainState:
         }
 
 
-def resume(state: TrainState, directory: str) -> str | None:
+def resume(state: TrainState, directory: str, workers: Workers | None = None) -> str | None:
     """Restores the newest checkpoint of `directory` whose every byte reads well; None if there is none at all.
 
-    A damaged one is reported, set aside, and the one before it is tried. Raises CheckpointError if all are damaged, or
-    if the newest sound one is of another model.
+    A damaged one is reported, set aside, and the one before it is tried. The chief of several workers looks, all
+    restore what it found. Raises CheckpointError if all are damaged, or if the newest sound one is of another model.
     """
-    if not checkpoints.all_checkpoints(directory):
+    workers = workers or Workers()
+    found = _newest(directory) if workers.is_chief else None
+    step = workers.from_chief(-1 if found is None else checkpoints.step_of(found) or 0)
+    if step < 0:
         return None
-    try:
-        path = checkpoints.newest_sound(directory, damaged=checkpoints.set_aside)
-    except CheckpointError as error:
-        raise CheckpointError(f'{error}; choose a new --logdir') from error
-    if path is None:
-        return None
+    path = checkpoints.path_of(directory, step)
+    if not tf.io.gfile.exists(f'{path}.index'):
+        raise CheckpointError(
+            f'{path}: worker 0 goes on from it, but {workers.name} does not see it; --logdir must be one folder, which '
+            'all workers share'
+        )
     try:
         state.restore(path)
     except CheckpointError as error:
@@ -162,6 +193,15 @@ def resume(state: TrainState, directory: str) -> str | None:
             f'{error}\n{directory} holds another training: choose a new --logdir, or the config it was made with'
         ) from error
     return path
+
+
+def _newest(directory: str) -> str | None:
+    if not checkpoints.all_checkpoints(directory):
+        return None
+    try:
+        return checkpoints.newest_sound(directory, damaged=checkpoints.set_aside)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error}; choose a new --logdir') from error
 
 
 def fine_tune(

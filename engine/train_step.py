@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from core.model import SegmentationModel
 from core.optimizers import LEARNING_RATE, Optimizer
 from engine.distillation import Teacher
 from engine.gradient_accumulation import AccumulatingStep
+from engine.shared_averages import SharedAverages
 from engine.train_state import TrainState
 from recompute import backward
 from recompute.forward import ForwardGraph
@@ -26,6 +28,8 @@ DISTILLATION_LOSS = 'distillation_loss'
 TOTAL_LOSS = 'total_loss'
 GRADIENT_NORM = 'gradient_norm'
 SKIPPED = 'skipped'
+LOSS_SCALE = 'loss_scale'
+OVERFLOW = 'overflow'
 
 Scalars = Mapping[str, tf.Tensor]
 
@@ -53,14 +57,27 @@ def make_train_step(
 
     With `skip_not_finite` a step whose total loss or gradient norm is not finite, on any replica, leaves every variable
     and slot as it was, and only the step is counted; the scalar `skipped` is 1 then, else 0.
+
+    With `state.loss_scale` the loss is scaled for its gradients. A step whose loss is finite and whose gradients are
+    not moves no weight and no slot, but the scale, as long as that can fall: then the scalar `overflow` is 1, else 0,
+    and it does not count as skipped. `loss_scale` is the one used.
     """
+
+    averages_together = contextlib.nullcontext
+    if strategy.num_replicas_in_sync > 1:
+        shared = SharedAverages()
+        model.note_averages(shared.note)
+        averages_together = shared.collected
 
     def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
-        losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
-        forward = ForwardGraph(losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts))
+        with averages_together():
+            losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
+        objective = losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts)
+        forward = ForwardGraph(state.loss_scale.scaled(objective) if state.loss_scale else objective)
         known = planner.plan if planner else None
-        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or skip_not_finite
+        held_back = skip_not_finite or state.loss_scale is not None
+        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or held_back
         schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
@@ -70,9 +87,14 @@ def make_train_step(
     def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return _apply(optimizer, state, gradients, total_loss=None, averages=None)
 
-    def finished(learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
+    def finished(learning_rate: tf.Tensor, scalars: Scalars) -> dict[str, tf.Tensor]:
+        used = {}
+        if state.loss_scale:
+            used[LOSS_SCALE] = state.loss_scale.scale.read_value()
+            with tf.control_dependencies([used[LOSS_SCALE]]):
+                state.loss_scale.move(scalars[OVERFLOW] > 0)
         state.step.assign_add(1)
-        return {LEARNING_RATE: learning_rate}
+        return {LEARNING_RATE: learning_rate, **used}
 
     def learning_rate() -> tf.Tensor:
         return optimizer.scalars(state.step)[LEARNING_RATE]
@@ -87,7 +109,7 @@ def make_train_step(
             num_parts=num_parts,
             gradients_of=gradients_of,
             apply=apply,
-            finished=lambda: finished(learning_rate()),
+            finished=lambda scalars: finished(learning_rate(), scalars),
         )
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -99,11 +121,27 @@ def make_train_step(
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         rate = learning_rate()
         with model.entered():
-            per_replica = strategy.run(replica_step, args=(batch,))
-        scalars = {name: strategy.reduce('MEAN', value, axis=None) for name, value in per_replica.items()}
-        return {**scalars, **finished(rate)}
+            scalars = _means(strategy, replica_step, batch)
+        return {**scalars, **finished(rate, scalars)}
 
     return train_step
+
+
+def _means(
+    strategy: tf.distribute.Strategy, replica_step: Callable[..., Scalars], batch: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
+    """Each scalar of `replica_step`, the mean over replicas, which exchange all of them at once."""
+    if strategy.num_replicas_in_sync == 1:
+        return {name: strategy.reduce('MEAN', v, axis=None) for name, v in strategy.run(replica_step, (batch,)).items()}
+    names: list[str] = []
+
+    def together(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        scalars = replica_step(batch)
+        names[:] = scalars
+        return tf.stack(list(scalars.values()))
+
+    means = strategy.reduce('MEAN', strategy.run(together, (batch,)), axis=None)
+    return dict(zip(names, tf.unstack(means, len(names)), strict=True))
 
 
 def _losses(
@@ -141,13 +179,15 @@ def _apply(
 
     On one replica and without clipping a variable is updated as soon as its gradient is there, which is then freed.
     Where `averages` are given, values of `state.averages` from before the forward pass, a step that is not finite puts
-    them back instead of updating, and whether it did is returned too.
+    them back instead of updating, and whether it did is returned too. With a loss scale it does not update either.
     """
     replica = tf.distribute.get_replica_context()
     assert replica is not None
     summed = list(gradients.values())
     if replica.num_replicas_in_sync > 1:  # even a sum of one would make each gradient wait for all
         summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, summed)
+    if state.loss_scale:
+        summed = state.loss_scale.unscaled(summed)
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
@@ -161,10 +201,13 @@ def _apply(
                 group=False,
             )
 
-    if averages is None or total_loss is None:
+    if averages is None and state.loss_scale is None:
         replica.merge_call(update_all, args=tuple(clipped))
         return {GRADIENT_NORM: norm}
-    finite = tf.math.is_finite(norm) & tf.math.is_finite(replica.all_reduce(tf.distribute.ReduceOp.SUM, total_loss))
+    sound_loss = tf.constant(True)
+    if total_loss is not None:
+        sound_loss = tf.math.is_finite(replica.all_reduce(tf.distribute.ReduceOp.SUM, total_loss))
+    finite = tf.math.is_finite(norm) & sound_loss
 
     def update_or_not(strategy: tf.distribute.Strategy, finite: Any, averages: Any, *per_replica: Any) -> None:
         def update() -> tf.Tensor:
@@ -172,11 +215,22 @@ def _apply(
             return tf.constant(True)
 
         def put_back() -> tf.Tensor:
-            for variable, before in zip(state.averages, averages, strict=True):
+            for variable, before in zip(state.averages if averages else (), averages, strict=True):
                 strategy.extended.update(variable, lambda v, value: v.assign(value), args=(before,), group=False)
             return tf.constant(False)
 
         tf.cond(strategy.experimental_local_results(finite)[0], update, put_back)
 
-    replica.merge_call(update_or_not, args=(finite, averages, *clipped))
-    return {GRADIENT_NORM: norm, SKIPPED: 1.0 - tf.cast(finite, tf.float32)}
+    replica.merge_call(update_or_not, args=(finite, averages or [], *clipped))
+    return {GRADIENT_NORM: norm, **_verdict(state, finite, sound_loss, skips=averages is not None)}
+
+
+def _verdict(state: TrainState, finite: tf.Tensor, sound_loss: tf.Tensor, *, skips: bool) -> dict[str, tf.Tensor]:
+    """Why a step moved nothing, as 0 or 1 each."""
+    found, overflow = {}, tf.constant(False)
+    if state.loss_scale:
+        overflow = ~finite & sound_loss & state.loss_scale.can_fall()
+        found[OVERFLOW] = tf.cast(overflow, tf.float32)
+    if skips:
+        found[SKIPPED] = tf.cast(~finite & ~overflow, tf.float32)
+    return found

@@ -32,7 +32,9 @@ def convert(source: Source, path: str) -> None:
     """Writes the frozen graph that is handed out: optimised for TensorFlow if the source says so, with its manifest."""
     graph_def = read(source.frozen_graph)
     if source.optimised:
-        graph_def = optimise.optimise(graph_def, outputs=source.outputs, compute=source.compute)
+        graph_def = optimise.optimise(
+            graph_def, outputs=source.outputs, compute=source.compute, batches=source.calibration
+        )
     save(optimise.store(graph_def, source.weights), path)
     manifest.append_to_graph(path, source.manifest)
 

@@ -18,7 +18,7 @@ class Source:
       frozen_graph: path of its frozen graph, the operations as they were traced.
       saved_model: path of its SavedModel.
       manifest: JSON about the model, kept inside each form.
-      calibration: batches uint8 [N, H, W, channels] of what the network will see, for int8.
+      calibration: batches uint8 [N, H, W, channels] of what the network will see, for int8 and mixed arithmetic.
       optimised: whether forms of `core.export_forms.OPTIMISED` are rewritten by `exporters.optimise`.
       compute, weights: types of the frozen graph's arithmetic and stored weights, see there.
     """

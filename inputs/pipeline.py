@@ -21,10 +21,12 @@ from inputs.record_files import record_files
 from inputs.record_framing import Damage
 from inputs.record_index import Order, RecordIndex, replacements
 from inputs.scaled_crop import chain
+from inputs.share import Share
 from inputs.tf_example import LabelCheck, StoredExample
 
 __all__ = [
     'DamagedRecords',
+    'Share',
     'TrainingRecords',
     'evaluation_dataset',
     'first_damage',
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _READ_BUFFER_BYTES = 1 << 20
+_ENDLESS = 1 << 62
 
 # Data sets that decode to less than this are decoded once, into memory: CamVid's 367 pictures take 254 MB.
 CACHE_LIMIT_BYTES = 256_000_000
@@ -123,7 +126,13 @@ class TrainingRecords:
         return self._index.number_at(path, offset)
 
     def batches(
-        self, *, batch_size: int, seed: int, first_example: int = 0, num_epochs: int | None = None
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        first_example: int = 0,
+        num_epochs: int | None = None,
+        share: Share = Share(),
     ) -> tf.data.Dataset:
         """Batches without end unless `num_epochs` is given.
 
@@ -131,10 +140,11 @@ class TrainingRecords:
         epoch; the last ones are dropped if `num_epochs` ends the data.
 
         Args:
-          batch_size: B, of all replicas together.
+          batch_size: B.
           seed: of order and augmentation.
           first_example: how many examples came before: a resumed run gives step * batch_size. Costs no time.
           num_epochs: None repeats for ever.
+          share: which examples of each larger batch to read; all of them by default.
 
         Yields {`image`: float32 [B, H, W, channels] in 0..255, `label`: int32 [B, H, W], `filename`: string [B]}.
 
@@ -142,17 +152,11 @@ class TrainingRecords:
           DamagedRecords: found when all are decoded at once.
           UsageError: no static size after the augmentations.
         """
-        order = self._order(seed)
-
-        def prepare(epoch: tf.Tensor, turn: tf.Tensor, example: StoredExample) -> dict[str, tf.Tensor]:
-            epoch_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
-            example_seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(turn, tf.int32))
-            image, label = self._augment(example.image, example.label, example.size, example_seed)
-            return {IMAGE: image, LABEL: label, FILENAME: example.filename}
-
-        dataset = order.records(first_example)
+        prepare = functools.partial(self._prepare, seed)
+        dataset = self._order(seed).records(first_example)
         if num_epochs:
             dataset = dataset.take(max(0, num_epochs * self.num_records - first_example))
+        dataset = share.taken(dataset)
         if self._small:
             decoded = self._decode_all()
 
@@ -166,12 +170,42 @@ class TrainingRecords:
                 return epoch, turn, self._read(number)
 
             def decode(epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-                return prepare(epoch, turn, tf_example.parse(serialized, self._channels, self._check_label))
+                return prepare(epoch, turn, self._parse(serialized))
 
             dataset = dataset.map(_plain(read), num_parallel_calls=self._parallel)
             dataset = dataset.map(_plain(decode), num_parallel_calls=self._parallel)
         _check_static(dataset)
         return _finished(dataset.batch(batch_size, drop_remainder=True))
+
+    def numbered_batches(self, *, batch_size: int, seed: int, share: Share, first: int = 0) -> tf.data.Dataset:
+        """(number int64 [], batch) of batch `first` of this share and all later ones, without end.
+
+        Each is made from its number alone, so whoever makes them may make any of them, in any order: the batch of a
+        number is the one that `batches` gives in that place. Nothing is kept decoded.
+        """
+        order, prepare = self._order(seed), functools.partial(self._prepare, seed)
+        own = share.batch_size // share.of
+        per_step = own // batch_size
+
+        def places(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            start = number // per_step * share.batch_size + share.number * own + number % per_step * batch_size
+            return tf.fill([batch_size], number), *order.at(start + tf.range(batch_size, dtype=tf.int64))
+
+        def read(number: tf.Tensor, epoch: tf.Tensor, turn: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return number, epoch, turn, self._read(record)
+
+        def decode(
+            number: tf.Tensor, epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor
+        ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+            return number, prepare(epoch, turn, self._parse(serialized))
+
+        def with_number(numbers: tf.Tensor, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+            return numbers[0], batch
+
+        dataset = tf.data.Dataset.range(first, _ENDLESS).map(_plain(places)).unbatch()
+        dataset = dataset.map(_plain(read), num_parallel_calls=self._parallel)
+        dataset = dataset.map(_plain(decode), num_parallel_calls=self._parallel)
+        return _finished(dataset.batch(batch_size, drop_remainder=True).map(_plain(with_number)))
 
     def find_damages(self, *, seed: int, first_example: int, count: int) -> dict[int, Damage]:
         """Those of the records of `count` examples that cannot be used, each looked at by itself."""
@@ -192,8 +226,18 @@ class TrainingRecords:
     def _damages(self, numbers: Iterable[int]) -> dict[int, Damage]:
         return {number: damage for number in numbers if (damage := self.damage(number)) is not None}
 
+    def _prepare(self, seed: int, epoch: tf.Tensor, turn: tf.Tensor, example: StoredExample) -> dict[str, tf.Tensor]:
+        """The example augmented, as its turn in the epoch has it."""
+        epoch_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
+        example_seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(turn, tf.int32))
+        image, label = self._augment(example.image, example.label, example.size, example_seed)
+        return {IMAGE: image, LABEL: label, FILENAME: example.filename}
+
     def _order(self, seed: int) -> Order:
         return Order(self.num_records, seed=seed if self._shuffle else None, left_out=self._left_out)
+
+    def _parse(self, serialized: tf.Tensor) -> StoredExample:
+        return tf_example.parse(serialized, self._channels, self._check_label)
 
     def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return tf_example.decode(serialized, self._channels, self._check_label)

@@ -118,17 +118,29 @@ class Order:
         """
 
         def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            turns = tf.range(self.num_records, dtype=tf.int64)
-            if self._seed is not None:
-                seed = tf.stack([tf.constant(self._seed, tf.int64), epoch])
-                keys = tf.random.stateless_uniform([self.num_records], seed, None, None, tf.int64)
-                turns = tf.cast(tf.argsort(keys), tf.int64)
+            turns = self._turns(epoch)
             epochs = tf.fill([self.num_records], epoch)
             return tf.data.Dataset.from_tensor_slices((epochs, turns, tf.gather(self._instead, turns)))
 
         of_epoch = tf.autograph.experimental.do_not_convert(of_epoch)
         epochs = tf.data.Dataset.range(first // self.num_records, _ENDLESS)
         return epochs.flat_map(of_epoch).skip(first % self.num_records)
+
+    def at(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """What `records` gives at these positions, int64 [n], ascending. Takes the work of an epoch's order or two."""
+        epochs = positions // self.num_records
+        first, last = epochs[0], epochs[-1]
+        turns = tf.map_fn(self._turns, tf.range(first, last + 1))
+        turns = tf.gather_nd(turns, tf.stack([epochs - first, positions % self.num_records], 1))
+        return epochs, turns, tf.gather(self._instead, turns)
+
+    def _turns(self, epoch: tf.Tensor) -> tf.Tensor:
+        """int64 [num_records]: the record whose turn it is at each place of the epoch."""
+        if self._seed is None:
+            return tf.range(self.num_records, dtype=tf.int64)
+        seed = tf.stack([tf.constant(self._seed, tf.int64), epoch])
+        keys = tf.random.stateless_uniform([self.num_records], seed, None, None, tf.int64)
+        return tf.cast(tf.argsort(keys), tf.int64)
 
 
 def replacements(num_records: int, left_out: Collection[int]) -> np.ndarray:

@@ -73,18 +73,20 @@ class VarianceScalingInitializer(_message.Message):
     def __init__(self, factor: _Optional[float] = ..., uniform: _Optional[bool] = ..., mode: _Optional[_Union[VarianceScalingInitializer.Mode, str]] = ...) -> None: ...
 
 class BatchNorm(_message.Message):
-    __slots__ = ("decay", "center", "scale", "epsilon", "train")
+    __slots__ = ("decay", "center", "scale", "epsilon", "train", "synchronized")
     DECAY_FIELD_NUMBER: _ClassVar[int]
     CENTER_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SYNCHRONIZED_FIELD_NUMBER: _ClassVar[int]
     decay: float
     center: bool
     scale: bool
     epsilon: float
     train: bool
-    def __init__(self, decay: _Optional[float] = ..., center: _Optional[bool] = ..., scale: _Optional[bool] = ..., epsilon: _Optional[float] = ..., train: _Optional[bool] = ...) -> None: ...
+    synchronized: bool
+    def __init__(self, decay: _Optional[float] = ..., center: _Optional[bool] = ..., scale: _Optional[bool] = ..., epsilon: _Optional[float] = ..., train: _Optional[bool] = ..., synchronized: _Optional[bool] = ...) -> None: ...
 
 class GroupNorm(_message.Message):
     __slots__ = ("groups", "epsilon")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/input_reader.proto\x12!fast_semantic_segmentation.protos\"\xd5\x02\n\x0bInputReader\x12\x15\n\x07shuffle\x18\x01 \x01(\x08:\x04true\x12\x1c\n\x0equeue_capacity\x18\x02 \x01(\r:\x04\x32\x30\x30\x30\x12\x1f\n\x11min_after_dequeue\x18\x03 \x01(\r:\x04\x31\x30\x30\x30\x12\x15\n\nnum_epochs\x18\x04 \x01(\r:\x01\x30\x12\x16\n\x0bnum_readers\x18\x05 \x01(\r:\x01\x31\x12\x1d\n\x12num_parallel_calls\x18\x06 \x01(\r:\x01\x31\x12\x1c\n\x0eshuffle_buffer\x18\x07 \x01(\r:\x04\x32\x30\x34\x38\x12V\n\x16tf_record_input_reader\x18\x08 \x01(\x0b\x32\x36.fast_semantic_segmentation.protos.TFRecordInputReader\x12\x14\n\x0cnum_examples\x18\t \x01(\r\x12\x16\n\x0elabel_map_path\x18\x14 \x01(\t\")\n\x13TFRecordInputReader\x12\x12\n\ninput_path\x18\x01 \x03(\t')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/input_reader.proto\x12!fast_semantic_segmentation.protos\"\xee\x02\n\x0bInputReader\x12\x15\n\x07shuffle\x18\x01 \x01(\x08:\x04true\x12\x1c\n\x0equeue_capacity\x18\x02 \x01(\r:\x04\x32\x30\x30\x30\x12\x1f\n\x11min_after_dequeue\x18\x03 \x01(\r:\x04\x31\x30\x30\x30\x12\x15\n\nnum_epochs\x18\x04 \x01(\r:\x01\x30\x12\x16\n\x0bnum_readers\x18\x05 \x01(\r:\x01\x31\x12\x1d\n\x12num_parallel_calls\x18\x06 \x01(\r:\x01\x31\x12\x1c\n\x0eshuffle_buffer\x18\x07 \x01(\r:\x04\x32\x30\x34\x38\x12V\n\x16tf_record_input_reader\x18\x08 \x01(\x0b\x32\x36.fast_semantic_segmentation.protos.TFRecordInputReader\x12\x14\n\x0cnum_examples\x18\t \x01(\r\x12\x16\n\x0elabel_map_path\x18\x14 \x01(\t\x12\x17\n\x0ftf_data_service\x18\x15 \x01(\t\")\n\x13TFRecordInputReader\x12\x12\n\ninput_path\x18\x01 \x03(\t')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.input_reader_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INPUTREADER']._serialized_start=65
-  _globals['_INPUTREADER']._serialized_end=406
-  _globals['_TFRECORDINPUTREADER']._serialized_start=408
-  _globals['_TFRECORDINPUTREADER']._serialized_end=449
+  _globals['_INPUTREADER']._serialized_end=431
+  _globals['_TFRECORDINPUTREADER']._serialized_start=433
+  _globals['_TFRECORDINPUTREADER']._serialized_end=474
 # @@protoc_insertion_point(module_scope)

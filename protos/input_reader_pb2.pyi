@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class InputReader(_message.Message):
-    __slots__ = ("shuffle", "queue_capacity", "min_after_dequeue", "num_epochs", "num_readers", "num_parallel_calls", "shuffle_buffer", "tf_record_input_reader", "num_examples", "label_map_path")
+    __slots__ = ("shuffle", "queue_capacity", "min_after_dequeue", "num_epochs", "num_readers", "num_parallel_calls", "shuffle_buffer", "tf_record_input_reader", "num_examples", "label_map_path", "tf_data_service")
     SHUFFLE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_CAPACITY_FIELD_NUMBER: _ClassVar[int]
     MIN_AFTER_DEQUEUE_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class InputReader(_message.Message):
     TF_RECORD_INPUT_READER_FIELD_NUMBER: _ClassVar[int]
     NUM_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     LABEL_MAP_PATH_FIELD_NUMBER: _ClassVar[int]
+    TF_DATA_SERVICE_FIELD_NUMBER: _ClassVar[int]
     shuffle: bool
     queue_capacity: int
     min_after_dequeue: int
@@ -28,7 +29,8 @@ class InputReader(_message.Message):
     tf_record_input_reader: TFRecordInputReader
     num_examples: int
     label_map_path: str
-    def __init__(self, shuffle: _Optional[bool] = ..., queue_capacity: _Optional[int] = ..., min_after_dequeue: _Optional[int] = ..., num_epochs: _Optional[int] = ..., num_readers: _Optional[int] = ..., num_parallel_calls: _Optional[int] = ..., shuffle_buffer: _Optional[int] = ..., tf_record_input_reader: _Optional[_Union[TFRecordInputReader, _Mapping]] = ..., num_examples: _Optional[int] = ..., label_map_path: _Optional[str] = ...) -> None: ...
+    tf_data_service: str
+    def __init__(self, shuffle: _Optional[bool] = ..., queue_capacity: _Optional[int] = ..., min_after_dequeue: _Optional[int] = ..., num_epochs: _Optional[int] = ..., num_readers: _Optional[int] = ..., num_parallel_calls: _Optional[int] = ..., shuffle_buffer: _Optional[int] = ..., tf_record_input_reader: _Optional[_Union[TFRecordInputReader, _Mapping]] = ..., num_examples: _Optional[int] = ..., label_map_path: _Optional[str] = ..., tf_data_service: _Optional[str] = ...) -> None: ...
 
 class TFRecordInputReader(_message.Message):
     __slots__ = ("input_path",)

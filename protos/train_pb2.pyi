@@ -10,13 +10,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainConfig(_message.Message):
-    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "non_finite_policy", "max_skipped_steps", "max_rollbacks", "skip_damaged_records", "max_damaged_records", "deterministic", "distillation")
+    __slots__ = ("batch_size", "preprocessor_step", "keep_checkpoint_every_n_hours", "optimizer", "fine_tune_checkpoint", "fine_tune_checkpoint_type", "freeze_fine_tune_backbone", "num_steps", "batch_queue_capacity", "num_batch_queue_threads", "prefetch_queue_capacity", "add_regularization_loss", "quantize_with_delay", "num_queue_threads", "random_seed", "log_every_n_steps", "save_checkpoint_every_n_steps", "mixed_precision", "fine_tune_checkpoint_strict", "summary_every_n_steps", "gradient_checkpointing", "eval_interval", "best_metric", "patience", "moving_average_decay", "gradient_accumulation_steps", "non_finite_policy", "max_skipped_steps", "max_rollbacks", "skip_damaged_records", "max_damaged_records", "deterministic", "distillation", "distribution", "loss_scale")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FLOAT32: _ClassVar[TrainConfig.Precision]
         BFLOAT16: _ClassVar[TrainConfig.Precision]
+        FLOAT16: _ClassVar[TrainConfig.Precision]
     FLOAT32: TrainConfig.Precision
     BFLOAT16: TrainConfig.Precision
+    FLOAT16: TrainConfig.Precision
     class NonFinitePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STOP: _ClassVar[TrainConfig.NonFinitePolicy]
@@ -58,6 +60,8 @@ class TrainConfig(_message.Message):
     MAX_DAMAGED_RECORDS_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     DISTILLATION_FIELD_NUMBER: _ClassVar[int]
+    DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    LOSS_SCALE_FIELD_NUMBER: _ClassVar[int]
     batch_size: int
     preprocessor_step: _containers.RepeatedCompositeFieldContainer[_preprocessor_pb2.PreprocessingStep]
     keep_checkpoint_every_n_hours: int
@@ -91,7 +95,47 @@ class TrainConfig(_message.Message):
     max_damaged_records: int
     deterministic: bool
     distillation: Distillation
-    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., non_finite_policy: _Optional[_Union[TrainConfig.NonFinitePolicy, str]] = ..., max_skipped_steps: _Optional[int] = ..., max_rollbacks: _Optional[int] = ..., skip_damaged_records: _Optional[bool] = ..., max_damaged_records: _Optional[int] = ..., deterministic: _Optional[bool] = ..., distillation: _Optional[_Union[Distillation, _Mapping]] = ...) -> None: ...
+    distribution: Distribution
+    loss_scale: LossScale
+    def __init__(self, batch_size: _Optional[int] = ..., preprocessor_step: _Optional[_Iterable[_Union[_preprocessor_pb2.PreprocessingStep, _Mapping]]] = ..., keep_checkpoint_every_n_hours: _Optional[int] = ..., optimizer: _Optional[_Union[_optimizer_pb2.Optimizer, _Mapping]] = ..., fine_tune_checkpoint: _Optional[str] = ..., fine_tune_checkpoint_type: _Optional[str] = ..., freeze_fine_tune_backbone: _Optional[bool] = ..., num_steps: _Optional[int] = ..., batch_queue_capacity: _Optional[int] = ..., num_batch_queue_threads: _Optional[int] = ..., prefetch_queue_capacity: _Optional[int] = ..., add_regularization_loss: _Optional[bool] = ..., quantize_with_delay: _Optional[int] = ..., num_queue_threads: _Optional[int] = ..., random_seed: _Optional[int] = ..., log_every_n_steps: _Optional[int] = ..., save_checkpoint_every_n_steps: _Optional[int] = ..., mixed_precision: _Optional[_Union[TrainConfig.Precision, str]] = ..., fine_tune_checkpoint_strict: _Optional[bool] = ..., summary_every_n_steps: _Optional[int] = ..., gradient_checkpointing: _Optional[_Union[GradientCheckpointing, _Mapping]] = ..., eval_interval: _Optional[int] = ..., best_metric: _Optional[str] = ..., patience: _Optional[int] = ..., moving_average_decay: _Optional[float] = ..., gradient_accumulation_steps: _Optional[int] = ..., non_finite_policy: _Optional[_Union[TrainConfig.NonFinitePolicy, str]] = ..., max_skipped_steps: _Optional[int] = ..., max_rollbacks: _Optional[int] = ..., skip_damaged_records: _Optional[bool] = ..., max_damaged_records: _Optional[int] = ..., deterministic: _Optional[bool] = ..., distillation: _Optional[_Union[Distillation, _Mapping]] = ..., distribution: _Optional[_Union[Distribution, _Mapping]] = ..., loss_scale: _Optional[_Union[LossScale, _Mapping]] = ...) -> None: ...
+
+class LossScale(_message.Message):
+    __slots__ = ("initial_scale", "dynamic_growth_steps")
+    INITIAL_SCALE_FIELD_NUMBER: _ClassVar[int]
+    DYNAMIC_GROWTH_STEPS_FIELD_NUMBER: _ClassVar[int]
+    initial_scale: float
+    dynamic_growth_steps: int
+    def __init__(self, initial_scale: _Optional[float] = ..., dynamic_growth_steps: _Optional[int] = ...) -> None: ...
+
+class Distribution(_message.Message):
+    __slots__ = ("strategy", "communication", "peer_timeout_seconds", "start_timeout_seconds")
+    class Strategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FROM_ENVIRONMENT: _ClassVar[Distribution.Strategy]
+        ONE_DEVICE: _ClassVar[Distribution.Strategy]
+        MIRRORED: _ClassVar[Distribution.Strategy]
+        MULTI_WORKER_MIRRORED: _ClassVar[Distribution.Strategy]
+    FROM_ENVIRONMENT: Distribution.Strategy
+    ONE_DEVICE: Distribution.Strategy
+    MIRRORED: Distribution.Strategy
+    MULTI_WORKER_MIRRORED: Distribution.Strategy
+    class Communication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        AUTO: _ClassVar[Distribution.Communication]
+        RING: _ClassVar[Distribution.Communication]
+        NCCL: _ClassVar[Distribution.Communication]
+    AUTO: Distribution.Communication
+    RING: Distribution.Communication
+    NCCL: Distribution.Communication
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    COMMUNICATION_FIELD_NUMBER: _ClassVar[int]
+    PEER_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    START_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    strategy: Distribution.Strategy
+    communication: Distribution.Communication
+    peer_timeout_seconds: int
+    start_timeout_seconds: int
+    def __init__(self, strategy: _Optional[_Union[Distribution.Strategy, str]] = ..., communication: _Optional[_Union[Distribution.Communication, str]] = ..., peer_timeout_seconds: _Optional[int] = ..., start_timeout_seconds: _Optional[int] = ...) -> None: ...
 
 class Distillation(_message.Message):
     __slots__ = ("config_path", "checkpoint", "temperature", "weight")

@@ -71,7 +71,8 @@ class Activations:
       bfloat16: the graph will be rewritten to compute in bfloat16.
 
     Attributes:
-      buffers: those of more than some kilobytes; the others are always kept.
+      buffers: those of more than some kilobytes; the others are always kept, as is what prepares the batch.
+      batch_bytes: of the latter, what the backward pass reads.
       gradient_bytes: for each operation, most bytes of gradients that are there while the backward pass is at it.
       variable_gradient_bytes: of the gradients of variables that are there at the end of the backward pass.
       total_work: FLOPs of one forward pass, or what takes as long.
@@ -80,7 +81,9 @@ class Activations:
     def __init__(self, forward: ForwardGraph, backward: BackwardPass, *, bfloat16: bool = False):
         self.operations = forward.operations
         self.buffers: list[Buffer] = []
+        self.batch_bytes = 0
         self._index: dict[int, int] = {}
+        self._of_batch: set[int] = set()
         self.total_work = 0.0
         self._bfloat16 = bfloat16
         for place, op in enumerate(forward.operations):
@@ -141,9 +144,13 @@ class Activations:
             return
         work = costs.work(op)
         self.total_work += work
+        of_batch = self._is_of_batch(op)
         for t in op.outputs:
             size = costs.stored_bytes(t, bfloat16=self._bfloat16)
-            if size <= _SMALL:
+            if of_batch:
+                self._of_batch.add(id(t))
+                self.batch_bytes += size if id(t) in reads else 0
+            if of_batch or size <= _SMALL:
                 continue
             self._index[id(t)] = len(self.buffers)
             self.buffers.append(
@@ -161,6 +168,14 @@ class Activations:
                 )
             )
             self.buffers[-1].read_at(reads.get(id(t), ()))
+
+    def _is_of_batch(self, op: tf.Operation) -> bool:
+        """Whether it prepares the batch: the image less its mean, other sizes of it, the labels that count."""
+        from_batch = [
+            id(t) in self._of_batch or (t.op.type == 'Placeholder' and t.dtype != tf.resource) for t in op.inputs
+        ]
+        known = [there or t.op.type == 'Const' for there, t in zip(from_batch, op.inputs, strict=True)]
+        return any(from_batch) and all(known) and op.type not in EXPENSIVE
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -19,6 +19,7 @@ from recompute.schedule import Schedule
 from third_party import gradients as tf_gradients
 
 Gradient = tf.Tensor | None
+_Level = tuple[str, int]
 
 
 def gradients(
@@ -66,7 +67,7 @@ class _Walk:
                     continue
                 if self._schedule and self._schedule.segment_of[index] != segment:
                     segment = self._schedule.segment_of[index]
-                    self._finish_segment()
+                    self._enter(segment)
                 self._differentiate(operations[index], active)
                 self._on_place(index)
             return [self._open.pop(id(handle), None) for handle in handles]
@@ -113,71 +114,90 @@ class _Walk:
         made = {id(g) for g in self._made}
         return self._last_sum + ([] if any(id(g) in made for g in incoming) else [self._rerun.trigger])
 
-    def _finish_segment(self) -> None:
+    def _enter(self, segment: int) -> None:
         """What the earlier segment computes again waits for every gradient of the one just passed, kernels' included.
 
         Otherwise the executor would run it during the forward pass, since all its inputs are there.
         """
         assert self._rerun is not None
         with tf.control_dependencies(self._made):
-            self._rerun.trigger = tf.no_op(name='segment_done')
+            self._rerun.enter(segment, tf.no_op(name='segment_done'))
         self._made = []
 
 
 class _Rerun:
     """Computes activations again when asked: each once on entering its segment, or late, right before its use.
 
+    What a rerun around the segment keeps is computed when the backward pass enters the rerun's last segment. Every copy
+    therefore belongs to a level: that of a rerun; the segment's own, which holds whatever is asked for; or that of one
+    late tensor, which makes its own copies of the other late ones that it takes: sharing them would hold them for long.
+
     Attributes:
-      trigger: what the segment's copies wait for.
       late_trigger: the gradients that are about to be passed on, which late copies wait for.
     """
 
     def __init__(self, schedule: Schedule):
         self._schedule = schedule
-        self._copies: dict[int, tf.Operation] = {}
-        self._late_copies: dict[int, tf.Operation] = {}
-        self.trigger: Any = None
+        self._copies: dict[tuple[_Level, int], tf.Operation] = {}
+        self._triggers: dict[_Level, Any] = {}
+        self._levels: list[_Level] = []
         self.late_trigger: list[tf.Tensor] = []
+
+    @property
+    def trigger(self) -> Any:
+        """What the copies of the segment wait for; None before the first."""
+        return self._triggers[self._levels[-1]] if self._levels else None
+
+    def enter(self, segment: int, trigger: Any) -> None:
+        """The backward pass comes to a segment; copies that it is the first to want wait for `trigger`."""
+        self._levels = [('rerun', number) for number in self._schedule.inside[segment]] + [('segment', segment)]
+        for level in self._levels:
+            self._triggers.setdefault(level, trigger)
 
     def tensor(self, tensor: tf.Tensor) -> tf.Tensor:
         """The kept tensor itself, or the same value computed again from kept ones."""
-        if self._schedule.keeps(tensor):
-            return tensor
-        return self._copy(tensor.op, late=id(tensor) in self._schedule.late).outputs[tensor.value_index]
+        level = self._level(tensor, ('late', id(tensor.op)))
+        return tensor if level is None else self._copy(tensor.op, level).outputs[tensor.value_index]
 
-    def _copy(self, last: tf.Operation, *, late: bool) -> tf.Operation:
+    def _level(self, tensor: tf.Tensor, reader: _Level) -> _Level | None:
+        """Where a copy on `reader`'s level finds the tensor; None if the forward pass has kept it.
+
+        A copy made on entry uses none that are made late, one made by a rerun none that belong to what is inside it.
+        """
+        if self._schedule.keeps(tensor):
+            return None
+        for level in self._levels[:-1]:
+            if level == reader or id(tensor) in self._schedule.kept_by[level[1]]:
+                return level
+        return reader if reader[0] == 'late' and id(tensor) in self._schedule.late else self._levels[-1]
+
+    def _copy(self, last: tf.Operation, level: _Level) -> tf.Operation:
         """A loop and not a recursion: a long chain would meet Python's limit."""
-        waiting = [(last, late)]
+        waiting = [(level, last)]
         while waiting:
-            op, late = waiting[-1]
-            copies = self._late_copies if late else self._copies
-            missing = [source for t in op.inputs if (source := self._missing(t, late=late)) is not None]
+            level, op = waiting[-1]
+            sources = [(self._level(t, level), t.op) for t in op.inputs]
+            missing = [(where, source) for where, source in sources if where and self._known(where, source) is None]
             if missing:
                 waiting += missing
                 continue
             waiting.pop()
-            if id(op) not in copies:
-                copies[id(op)] = self._copy_one(op, late=late)
-        return (self._late_copies if late else self._copies)[id(last)]
+            if self._known(level, op) is None:
+                self._copies[level, id(op)] = self._copy_one(op, level)
+        copy = self._known(level, last)
+        assert copy is not None
+        return copy
 
-    def _source(self, tensor: tf.Tensor, *, late: bool) -> dict[int, tf.Operation] | None:
-        """Which copies an input comes from; None if it is kept. A copy made on entry uses none that are made late."""
-        if self._schedule.keeps(tensor):
-            return None
-        return self._late_copies if late and id(tensor) in self._schedule.late else self._copies
+    def _known(self, level: _Level, op: tf.Operation) -> tf.Operation | None:
+        return self._copies.get((level, id(op)))
 
-    def _missing(self, tensor: tf.Tensor, *, late: bool) -> tuple[tf.Operation, bool] | None:
-        copies = self._source(tensor, late=late)
-        if copies is None or id(tensor.op) in copies:
-            return None
-        return tensor.op, copies is self._late_copies
-
-    def _copy_one(self, op: tf.Operation, *, late: bool) -> tf.Operation:
+    def _copy_one(self, op: tf.Operation, level: _Level) -> tf.Operation:
         inputs = []
         for t in op.inputs:
-            copies = self._source(t, late=late)
-            inputs.append(t if copies is None else copies[id(t.op)].outputs[t.value_index])
-        with tf.control_dependencies(self.late_trigger if late else [self.trigger]):
+            where = self._level(t, level)
+            copy = self._known(where, t.op) if where else None
+            inputs.append(t if copy is None else copy.outputs[t.value_index])
+        with tf.control_dependencies(self.late_trigger if level[0] == 'late' else [self._triggers[level]]):
             return tf_gradients.copy_operation(op, inputs, f'recompute/{op.name}')
 
 

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from recompute.planner import Choice, Option, Segments, Solution
+from recompute.planner import Choice, Option, Rerun, Reruns, Segments, Solution
 
 
 def plain_chain(sizes: Sequence[int], work: Sequence[float]) -> Segments:
@@ -34,6 +34,16 @@ def plain_chain(sizes: Sequence[int], work: Sequence[float]) -> Segments:
     return segments
 
 
+def plain_reruns(sizes: Sequence[int], work: Sequence[float]) -> Reruns:
+    """What it takes to run the stages between any two of such a chain again, the end of which is kept."""
+    length = len(sizes)
+    return {
+        (first, last): Rerun(kept=sizes[last - 1], cost=sum(work[first : last - 1]))
+        for first in range(length)
+        for last in range(first + 1, length + 1)
+    }
+
+
 def equal_segments(segments: Segments, length: int, count: int | None = None) -> Solution:
     """The rule of Chen et al. 2016 (arXiv:1604.06174): segments of equal length, each keeping as little as it can.
 
@@ -54,5 +64,5 @@ def equal_segments(segments: Segments, length: int, count: int | None = None) ->
     )
 
 
-def _least_kept(option: Option) -> tuple[int, bool, float]:
-    return option.kept, option.late, option.cost
+def _least_kept(option: Option) -> tuple[int, int, float]:
+    return option.kept, option.late.value, option.cost

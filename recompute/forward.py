@@ -6,17 +6,24 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from third_party import gradients as tf_gradients
+
+_MUCH_SMALLER = 8
+
 
 class ForwardGraph:
     """Every operation that an objective is computed from, in a topological order.
 
-    That is the order of creation, except that what reads variables alone (a regulariser) stands where the network reads
-    the same variable: its gradient is then made beside the kernel's, not for the whole model at once.
+    That is the order of creation, with two exceptions. What reads variables alone (a regulariser) stands where the
+    network reads the same variable: its gradient is then made beside the kernel's, not for the whole model at once. And
+    a convolution that leaves little of its input (the classifier of an auxiliary head), with its bias, stands right
+    behind what it reads, which then need not wait for it.
 
     Attributes:
       objective: the scalar to differentiate.
       graph: the graph being traced.
-      operations: all ancestors of the objective by data, the objective's own last.
+      operations: all ancestors of the objective by data, the objective's own last; but not what is within a function
+        that has a gradient of its own, such as an exchange between replicas.
     """
 
     def __init__(self, objective: tf.Tensor):
@@ -44,11 +51,18 @@ class ForwardGraph:
 def _ancestors(last: tf.Operation) -> set[int]:
     found, waiting = {id(last)}, [last]
     while waiting:
-        for tensor in waiting.pop().inputs:
+        for tensor in tf_gradients.differentiable_inputs(waiting.pop()):
             if id(tensor.op) not in found:
                 found.add(id(tensor.op))
                 waiting.append(tensor.op)
     return found
+
+
+def _leaves_little(op: tf.Operation) -> bool:
+    """Whether it is a convolution whose output is far smaller than what it reads."""
+    if op.type != 'Conv2D' or not all(t.shape.is_fully_defined() for t in (op.inputs[0], op.outputs[0])):
+        return False
+    return _MUCH_SMALLER * op.outputs[0].shape.num_elements() <= op.inputs[0].shape.num_elements()
 
 
 def _order_keys(operations: list[tf.Operation]) -> list[int]:
@@ -65,12 +79,20 @@ def _order_keys(operations: list[tf.Operation]) -> list[int]:
                 if t.op.type == 'ReadVariableOp':
                     readers.setdefault(id(t.op.inputs[0]), index)
     keys: list[int] = []
+    early: set[int] = set()
     for index, op in enumerate(operations):
-        if op.type == 'ReadVariableOp':
+        if _leaves_little(op) or (op.type == 'BiasAdd' and id(op.inputs[0].op) in early):
+            early.add(id(op))
+            known = [t.op for t in op.inputs if id(t.op) in place]
+            key = max((keys[place[id(source)]] for source in known if source.type != 'ReadVariableOp'), default=index)
+            for read in (source for source in known if source.type == 'ReadVariableOp'):
+                for needed in (read, read.inputs[0].op):
+                    keys[place[id(needed)]] = min(key, keys[place[id(needed)]])
+        elif op.type == 'ReadVariableOp':
             key = min(index, readers.get(id(op.inputs[0]), index))
         elif op.inputs and id(op) not in data:
-            key = max(keys[place[id(t.op)]] for t in op.inputs)
+            key = max((keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place), default=index)
         else:
-            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs)])
+            key = max([index, *(keys[place[id(t.op)]] for t in op.inputs if id(t.op) in place)])
         keys.append(key)
     return keys

@@ -3,72 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import enum
-import math
-import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from core.errors import UsageError
-from recompute import planner
 from recompute.activations import Activations
+from recompute.carry_out import make_schedule
+from recompute.choose import RUNTIME_BYTES, Mode, Request, choose, megabytes, plain_name
 from recompute.forward import ForwardGraph
 from recompute.needed import trace_backward
 from recompute.planner import Choice, Solution
 from recompute.schedule import Schedule
-from recompute.segments import KEEP_ALL, KEEP_NONE, SegmentOptions
+from recompute.segments import SegmentOptions
+from recompute.treatment import KEEP_ALL
 
-# No budget: so much of a forward pass may be done again.
-_AUTO_WORK = 1 / 3
-# What TensorFlow itself takes in its first steps: compiled kernels and their scratch memory, about the same for every
-# model measured (benchmarks/gradient_checkpointing.py --suite predicted).
-RUNTIME_BYTES = 190_000_000
-_REPLICA = re.compile(r'^replica_\d+/')
-_NUM_NAMES_SHOWN = 5
-# More positions than any network of the project has; beyond, a first plan on fewer bounds the search.
-_MANY_POSITIONS = 120
-
-_Rounding = Callable[[float], int]
-
-
-class Mode(enum.Enum):
-    """What a plan is to achieve."""
-
-    AUTO = 'auto'  # least memory for at most a third of a forward pass
-    SPEED = 'speed'  # least memory without running any convolution twice
-    MEMORY = 'memory'  # least memory, every operation at most twice
-    NONE = 'none'  # plain training, only estimated
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked of a plan; at most one of budget, share and nodes, which come before the mode.
-
-    Attributes:
-      mode: see `Mode`.
-      budget: bytes that the step may need beyond what the process holds before it.
-      share: of the activation bytes that plain training keeps, in (0, 1].
-      nodes: names of operations, tensors or scopes to keep, as the reference's `--checkpoint_nodes`.
-    """
-
-    mode: Mode = Mode.AUTO
-    budget: int | None = None
-    share: float | None = None
-    nodes: Sequence[str] = ()
+__all__ = ['RUNTIME_BYTES', 'Mode', 'Plan', 'Planner', 'Request', 'Segment']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A row of the report: bytes of activations, and work as a share of one forward pass."""
+    """A row of the report: bytes of activations, and work as a share of one forward pass.
+
+    `parts` is the number of segments that are planned inside it and run again one by one; 1 if it is not divided.
+    """
 
     last_operation: str
     kept_bytes: int
     recomputed_bytes: int
     forward_work: float
     extra_work: float
+    parts: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +47,9 @@ class Plan:
       kept_activation_bytes: what the plan keeps.
       plain_peak_bytes, peak_bytes: predicted, beyond what the process holds before the step, gradients included.
       bytes_per_image: part of `peak_bytes` that grows with the batch, for each image.
-      extra_work: share of one forward pass done a second time.
+      extra_work: work done again, as a share of one forward pass.
+      planning_seconds: that the choice of segments took, after tracing.
+      tracing_seconds: that it took to build the plain backward pass, to see what it reads.
       segments: in forward order.
     """
 
@@ -93,6 +61,8 @@ class Plan:
     peak_bytes: int
     bytes_per_image: float
     extra_work: float
+    planning_seconds: float
+    tracing_seconds: float
     segments: Sequence[Segment]
 
     def largest_batch(self, available: int) -> int:
@@ -106,16 +76,18 @@ class Plan:
 
     def table(self) -> str:
         """The segments, one a line, and the sums."""
-        lines = [f'{"segment ends with":<60}  {"kept":>9}  {"recomputed":>10}  {"forward":>7}  {"again":>6}']
+        lines = [
+            f'{"segment ends with":<60}  {"kept":>9}  {"recomputed":>10}  {"forward":>7}  {"again":>6}  {"parts":>5}'
+        ]
         for s in self.segments:
             name = s.last_operation if len(s.last_operation) <= 60 else f'...{s.last_operation[-57:]}'
             lines.append(
-                f'{name:<60}  {_megabytes(s.kept_bytes):>9}  {_megabytes(s.recomputed_bytes):>10}  '
-                f'{100 * s.forward_work:>6.1f}%  {100 * s.extra_work:>5.1f}%'
+                f'{name:<60}  {megabytes(s.kept_bytes):>9}  {megabytes(s.recomputed_bytes):>10}  '
+                f'{100 * s.forward_work:>6.1f}%  {100 * s.extra_work:>5.1f}%  {s.parts:>5}'
             )
         lines.append(
-            f'activations kept: {_megabytes(self.kept_activation_bytes)} of {_megabytes(self.plain_activation_bytes)}; '
-            f'predicted peak of a step: {_megabytes(self.peak_bytes)} of {_megabytes(self.plain_peak_bytes)}; '
+            f'activations kept: {megabytes(self.kept_activation_bytes)} of {megabytes(self.plain_activation_bytes)}; '
+            f'predicted peak of a step: {megabytes(self.peak_bytes)} of {megabytes(self.plain_peak_bytes)}; '
             f'extra work: {100 * self.extra_work:.1f} % of a forward pass'
         )
         return '\n'.join(lines)
@@ -135,7 +107,7 @@ class Planner:
         self.request = request
         self._bfloat16 = bfloat16
         self.plan: Plan | None = None
-        self._known: dict[tuple[str, ...], tuple[Sequence[Choice], Plan]] = {}
+        self._known: dict[tuple[str, ...], tuple[Sequence[int], Sequence[Choice], Plan]] = {}
 
     def __call__(
         self, forward: ForwardGraph, variables: Sequence[tf.Variable], *, gradients_wait: bool = True
@@ -145,117 +117,31 @@ class Planner:
         `gradients_wait` says that the gradients of variables are held to the end of the step. Raises UsageError for a
         budget that cannot be met or a node that does not exist.
         """
+        started = time.perf_counter()
         backward = trace_backward(forward, variables, gradients_wait=gradients_wait, bfloat16=self._bfloat16)
         activations = Activations(forward, backward, bfloat16=self._bfloat16)
-        options = SegmentOptions(activations)
         key = forward.fingerprint()
         if key not in self._known:
-            choices = _choose(self.request, forward, activations, options).choices
-            self._known[key] = choices, _describe(self.request, choices, forward, activations, options)
-        choices, self.plan = self._known[key]
-        return options.schedule(choices) if any(choice.option.cost for choice in choices) else None
+            traced = time.perf_counter()
+            options, solution = self._choose(forward, SegmentOptions(activations))
+            plan = _describe(self.request, solution.choices, forward, options)
+            seconds = {'planning_seconds': time.perf_counter() - traced, 'tracing_seconds': traced - started}
+            self._known[key] = options.cuts, solution.choices, dataclasses.replace(plan, **seconds)
+        cuts, choices, self.plan = self._known[key]
+        again = any(choice.option.cost for choice in choices)
+        return make_schedule(SegmentOptions(activations, cuts), choices) if again else None
+
+    def _choose(self, forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
+        return choose(self.request, forward, options)
 
 
-def _choose(request: Request, forward: ForwardGraph, activations: Activations, options: SegmentOptions) -> Solution:
-    if request.nodes:
-        return _at_nodes(request.nodes, forward, activations, options)
-    if request.mode is Mode.NONE and request.budget is None and request.share is None:
-        return Solution(
-            choices=[Choice(first=0, last=options.length, option=options.option(0, options.length, KEEP_ALL))]
-        )
-    if request.share is not None:
-        plain = max(1, activations.plain_bytes)
-        return _within(
-            options,
-            math.ceil(request.share * plain),
-            lambda count, rounded: f'{rounded(1000 * count / plain) / 10:g}% of the activations',
-            with_gradients=False,
-        )
-    if request.budget is not None:
-        return _within(options, request.budget - RUNTIME_BYTES, _megabytes, RUNTIME_BYTES)
-    most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
-    return _least_peak(options, most_cost=most, keep_expensive=request.mode is Mode.SPEED)
-
-
-def _least_peak(options: SegmentOptions, *, most_cost: float = float('inf'), **how: bool) -> Solution:
-    """The plan of least peak; for a long chain, what a plan on fewer positions needs bounds the segments looked at."""
-    bound, every = float('inf'), -(-options.length // _MANY_POSITIONS)
-    if every > 1:
-        coarse = planner.least_peak(options.all(every=every, **how), options.length, most_cost=most_cost)
-        bound = coarse.peak
-    return planner.least_peak(options.all(at_most=bound, **how), options.length, most_cost=most_cost)
-
-
-def _within(
-    options: SegmentOptions,
-    budget: int,
-    said: Callable[[float, _Rounding], str],
-    besides: int = 0,
-    *,
-    with_gradients: bool = True,
-) -> Solution:
-    """Least work within `budget`; messages add what a step takes `besides` and write bytes as `said` does."""
-    # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
-    whole = options.option(0, options.length, KEEP_ALL, with_gradients=with_gradients)
-    plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
-    if plain.peak <= budget:
-        return plain
-    segments = options.all(with_gradients=with_gradients, at_most=budget)
-    solution = planner.least_cost(segments, options.length, budget) if budget > 0 else None
-    solution = solution or _least_peak(options, with_gradients=with_gradients)
-    if solution.peak > budget:
-        raise UsageError(
-            f'memory_budget: {said(budget + besides, math.floor)} is less than a step of this model needs at this crop '
-            f'and batch; the least is {said(solution.peak + besides, math.ceil)}, '
-            f'{said(solution.peak - budget, math.ceil)} more. Choose that, a smaller train_config.batch_size, or a '
-            'smaller crop'
-        )
-    return solution
-
-
-def _at_nodes(
-    nodes: Sequence[str], forward: ForwardGraph, activations: Activations, options: SegmentOptions
-) -> Solution:
-    """Cuts after the named operations; what crosses them is kept, all else before the last one computed again."""
-    names = [_plain_name(op.name) for op in forward.operations]
-    places = sorted({options.next_cut(_place(node, names, activations)) for node in nodes})
-    cuts = [-1, *places, options.cuts[-1]]
-    options.cuts = sorted(set(cuts))
-    last = options.length
-    return Solution(
-        choices=[
-            Choice(first=i, last=i + 1, option=options.option(i, i + 1, KEEP_ALL if i + 1 == last else KEEP_NONE))
-            for i in range(last)
-        ]
-    )
-
-
-def _place(node: str, names: Sequence[str], activations: Activations) -> int:
-    """The last operation that has the name, as an operation, a tensor (`name:0`) or a scope."""
-    wanted = node.strip().removesuffix('/')
-    wanted = re.sub(r':\d+$', '', wanted)
-    filling = {b.place for b in activations.buffers}
-    found = [p for p, name in enumerate(names) if name == wanted or name.startswith(f'{wanted}/')]
-    if found:
-        return max((p for p in found if p in filling), default=found[-1])  # small outputs are in no buffer
-    scopes = {'/'.join(name.split('/')[:depth]) for name in names for depth in range(1, name.count('/') + 2)}
-    near = difflib.get_close_matches(wanted, sorted(scopes), n=_NUM_NAMES_SHOWN, cutoff=0.0)
-    raise UsageError(
-        f'checkpoint_nodes: {node!r} is no operation, tensor or scope of this model; near: {", ".join(near)}'
-    )
-
-
-def _describe(
-    request: Request,
-    choices: Sequence[Choice],
-    forward: ForwardGraph,
-    activations: Activations,
-    options: SegmentOptions,
-) -> Plan:
+def _describe(request: Request, choices: Sequence[Choice], forward: ForwardGraph, options: SegmentOptions) -> Plan:
+    activations = options.activations
     plain = options.option(0, options.length, KEEP_ALL)
     plain_peak = plain.kept + plain.needed + activations.regularizer_gradient_bytes
     again = sum(choice.option.cost for choice in choices)
     peak = _exact_peak(choices, options) if again else plain_peak
+    plain_peak, peak = plain_peak + activations.batch_bytes, peak + activations.batch_bytes
     kernels = activations.variable_gradient_bytes
     batch_size = _batch_size(activations)
     return Plan(
@@ -267,7 +153,9 @@ def _describe(
         peak_bytes=max(peak, kernels) + RUNTIME_BYTES,
         bytes_per_image=(peak - kernels) / max(1, batch_size),
         extra_work=again / max(1.0, activations.total_work),
-        segments=[_segment(choice, forward, activations, options) for choice in choices],
+        planning_seconds=0.0,
+        tracing_seconds=0.0,
+        segments=[_segment(choice, forward, options) for choice in choices],
     )
 
 
@@ -275,26 +163,34 @@ def _exact_peak(choices: Sequence[Choice], options: SegmentOptions) -> int:
     """The peak with gradients counted, also for a plan that was chosen without."""
     kept = peak = 0
     for choice in choices:
-        option = options.option(choice.first, choice.last, choice.option.threshold, late=choice.option.late)
+        option = choice.option
         kept += option.kept
-        peak = max(peak, kept + option.needed)
+        if choice.inside:
+            peak = max(peak, kept - option.kept + _exact_peak(choice.inside, options))
+        else:
+            exact = options.option(choice.first, choice.last, option.threshold, late=option.late)
+            peak = max(peak, kept + exact.needed)
     return peak
 
 
-def _segment(choice: Choice, forward: ForwardGraph, activations: Activations, options: SegmentOptions) -> Segment:
+def _segment(choice: Choice, forward: ForwardGraph, options: SegmentOptions) -> Segment:
     first, last = options.cuts[choice.first], options.cuts[choice.last]
-    inside = [b for b in activations.buffers if first < b.place <= last]
-    total = max(1.0, activations.total_work)
-    option = options.option(
-        choice.first, choice.last, choice.option.threshold, late=choice.option.late, with_gradients=False
-    )
+    total = max(1.0, options.activations.total_work)
+    option = choice.option
+    if not choice.inside:
+        option = options.option(choice.first, choice.last, option.threshold, late=option.late, with_gradients=False)
     return Segment(
-        last_operation=_plain_name(forward.operations[last].name),
+        last_operation=plain_name(forward.operations[last].name),
         kept_bytes=option.kept,
         recomputed_bytes=max(0, option.needed) if option.cost else 0,
-        forward_work=sum(b.work for b in inside) / total,
+        forward_work=sum(b.work for b in options.activations.buffers if first < b.place <= last) / total,
         extra_work=option.cost / total,
+        parts=_num_parts(choice),
     )
+
+
+def _num_parts(choice: Choice) -> int:
+    return sum(map(_num_parts, choice.inside)) if choice.inside else 1
 
 
 def _batch_size(activations: Activations) -> int:
@@ -303,14 +199,3 @@ def _batch_size(activations: Activations) -> int:
             if activations.index(t) is not None and len(t.shape) == 4:
                 return int(t.shape[0])
     return 1
-
-
-def _plain_name(name: str) -> str:
-    return _REPLICA.sub('', name)
-
-
-def _megabytes(count: float, rounded: _Rounding = round) -> str:
-    """`6,120 MB`, `83.4 MB`, `912 kB`."""
-    size, unit = (count / 1e6, 'MB') if count >= 1e7 else (count / 1e3, 'kB')
-    decimals = 1 if 0 < size < 100 else 0
-    return f'{rounded(size * 10**decimals) / 10**decimals:,.{decimals}f} {unit}'

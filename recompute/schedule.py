@@ -15,16 +15,24 @@ _ALWAYS_THERE = frozenset({'Const', 'Placeholder', 'ReadVariableOp', 'VarHandleO
 class Schedule:
     """For one traced forward pass.
 
+    Several segments in a row may be inside a rerun: when the backward pass enters the last of them, their operations
+    run once more, and what the rerun keeps is held until the backward pass has left the first. Reruns may be inside
+    reruns.
+
     Attributes:
       segment_of: segment of each operation, ascending.
       recomputed: ids of the tensors that are dropped after the forward pass and computed again when the backward pass
         enters their segment.
       late: ids of those that are not even held then, but computed once more right before the gradient that reads them.
+      inside: for each segment, the numbers of the reruns it is inside of, outermost first.
+      kept_by: for each rerun, ids of the tensors it keeps.
     """
 
     segment_of: Sequence[int]
     recomputed: Set[int]
     late: Set[int]
+    inside: Sequence[Sequence[int]]
+    kept_by: Sequence[Set[int]]
 
     def keeps(self, tensor: tf.Tensor) -> bool:
         """Whether the forward pass's own tensor is used by the backward pass."""

@@ -31,6 +31,8 @@ RANKS = {
 SCRIPT_RANK = 5
 SEE_PROTOS = {'protos', 'builders', 'engine', 'dataset_tools', 'benchmarks'}
 SEE_DISTRIBUTION = {'engine', 'benchmarks'}
+# The second gives the public reference implementation its slim, in a process of its own.
+SEE_SLIM = {'third_party/slim.py', 'benchmarks/peers/reference_names.py'}
 FORBIDDEN_FOLDERS = {'utils', 'libs', 'common'}
 NOT_SOURCE = {'tests', 'typings', 'runs', 'data'}
 
@@ -83,7 +85,7 @@ def _import_problem(path: str, folder: str, module: str) -> str | None:
     target = module.split('.')[0]
     if target == '':
         return 'relative import; name the folder'
-    if target == 'tf_slim' and path != 'third_party/slim.py':
+    if target == 'tf_slim' and path not in SEE_SLIM:
         return 'tf_slim is imported in third_party/slim.py alone; import third_party.slim'
     if target == 'tests':
         return 'source imports tests'

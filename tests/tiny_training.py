@@ -53,15 +53,15 @@ class TinyModel(SegmentationModel):
             return {'logits': self._classifier(features['c5'], 'Conv')}
 
 
-def build_model(config, *, freeze_backbone: bool = False) -> TinyModel:
-    """As `model_builder.build`; the class count is the config's."""
-    return TinyModel(
+def build_model(config, *, freeze_backbone: bool = False, kind: type[TinyModel] = TinyModel) -> TinyModel:
+    """As `model_builder.build`; the class count, and whether batch norm is synchronised, are the config's."""
+    return kind(
         num_classes=config.icnet.num_classes,
         feature_extractor=TinyExtractor(),
         hyperparams=layers.Hyperparams(
             initializer=slim.variance_scaling_initializer(),
             regularizer=tf.keras.regularizers.l2(1e-3),
-            batch_norm=layers.BatchNorm(decay=0.9),
+            batch_norm=layers.BatchNorm(decay=0.9, synchronized=config.icnet.hyperparams.batch_norm.synchronized),
         ),
         pixel_loss=SoftmaxCrossEntropy(),
         freeze_backbone=freeze_backbone,

@@ -15,6 +15,7 @@ GradientFunction = Callable[..., object]
 
 # Attributes that tie a node to its neighbours by name; a copy must not have them.
 _COLOCATION = '_class'
+_CUSTOM_GRADIENT = '_gradient_op_type'
 
 
 def gradient_function(op: tf.Operation) -> GradientFunction | None:
@@ -23,6 +24,16 @@ def gradient_function(op: tf.Operation) -> GradientFunction | None:
     Raises LookupError for a type that no gradient was registered for.
     """
     return _ops.get_gradient_function(op)
+
+
+def differentiable_inputs(op: tf.Operation) -> list[tf.Tensor]:
+    """Inputs that a gradient may pass to: all, but of a function with a gradient of its own its arguments alone.
+
+    `tf.custom_gradient` ends its function with an IdentityN of results and arguments, whose arguments nobody reads.
+    """
+    if op.type != 'IdentityN' or _CUSTOM_GRADIENT not in op.node_def.attr:
+        return list(op.inputs)
+    return [t for t, passed_on in zip(op.inputs, op.outputs, strict=True) if not passed_on.consumers()]
 
 
 def copy_operation(op: tf.Operation, inputs: Sequence[tf.Tensor], name: str) -> tf.Operation:

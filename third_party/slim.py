@@ -1,11 +1,5 @@
 """tf-slim 1.1 on TensorFlow 2.21: the only file that imports tf_slim.
 
-Three things are in the way of a plain `import tf_slim`, each repaired here before the import:
-
-- TensorFlow's lazy loaders look for `tf_keras.legacy_tf_layers`; tf_keras ships it as `tf_keras.src.legacy_tf_layers`;
-- that only happens with TF_USE_LEGACY_KERAS=1, which has to be set before TensorFlow is first imported;
-- slim's batch_norm reads `tensorflow.python.framework.ops.Tensor`, an alias that 2.21 no longer has.
-
 Dilated convolutions of slim run as space-to-batch, a plain convolution, and batch-to-space; here they run as one
 operation wherever its gradient exists, see `_NativeDilation`.
 
@@ -17,51 +11,19 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+import third_party.legacy_layers  # noqa: F401  # isort: skip
 
 import tensorflow as tf
-
-# TensorFlow's own lazy loader asks for this flag each time a Keras symbol is touched, so a process that imported
-# TensorFlow first is still served, as long as it has not touched tf.keras.
-if os.environ['TF_USE_LEGACY_KERAS'] not in ('1', 'true', 'True'):
-    raise ImportError('tf-slim needs TF_USE_LEGACY_KERAS=1; unset the variable or set it to 1')
-
-
-def _register_legacy_layers() -> None:
-    import tf_keras.src.legacy_tf_layers as legacy
-    from tf_keras.src.legacy_tf_layers import base, convolutional, core, normalization, pooling
-
-    sys.modules.setdefault('tf_keras.legacy_tf_layers', legacy)
-    for module in (base, convolutional, core, normalization, pooling):
-        short = module.__name__.rsplit('.', 1)[-1]
-        sys.modules.setdefault(f'tf_keras.legacy_tf_layers.{short}', module)
-
-
-def _restore_tensor_alias() -> None:
-    from tensorflow.python.framework import ops
-
-    if not hasattr(ops, 'Tensor'):
-        ops.Tensor = tf.Tensor  # pyright: ignore[reportAttributeAccessIssue]
-
-
-# slim's own calls into these layers are what the warnings are about; a user can do nothing with them.
-warnings.filterwarnings('ignore', message='`layer.(apply|updates)`', category=UserWarning)
-
-_register_legacy_layers()
-_restore_tensor_alias()
-
 import tf_slim as _slim
 from tensorflow.python.keras.layers import convolutional as _layers
 from tensorflow.python.ops import variable_scope as _variable_scope
 from tensorflow.python.util import _pywrap_util_port
 from tf_keras.src.legacy_tf_layers.variable_scope_shim import _EagerVariableStore
+from tf_slim.layers import layers as _slim_layers
 
 
 class _NativeDilation:
@@ -101,6 +63,59 @@ if has_native_dilation():
     _layers.nn_ops = _NativeDilation(_layers.nn_ops)
 
 
+class _SynchronizedStatistics:
+    """`nn` as slim's batch norm sees it, whose statistics in training are those of all replicas.
+
+    That is so where the current store has `gather_replicas`; elsewhere it is TensorFlow's own fused operation. Means
+    and variances of replicas, of equal counts, are put together as Chan, Golub and LeVeque do (STAN-CS-79-773), which
+    loses no digits where a mean is large. The gradient passes through the exchange.
+    """
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def fused_batch_norm(
+        self, x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon: float = 0.001, **settings: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """(normalised [B, H, W, C], batch mean [C], unbiased batch variance [C]), see `tf.nn.fused_batch_norm`."""
+        store = _variable_scope._get_default_variable_store()
+        gather = store.gather_replicas if isinstance(store, VariableStore) else None
+        if gather is None or not settings.get('is_training', True) or settings.get('data_format', 'NHWC') != 'NHWC':
+            return self._wrapped.fused_batch_norm(x, scale, offset, epsilon=epsilon, **settings)
+        own = tf.stack(tf.nn.moments(x, [0, 1, 2]))
+        means, variances = tf.unstack(gather(own), axis=1)
+        mean = tf.reduce_mean(means, 0)
+        variance = tf.reduce_mean(variances + tf.math.squared_difference(means, mean), 0)
+        count = tf.cast(tf.size(x) // tf.size(mean) * tf.shape(means)[0], tf.float32)
+        unbiased = variance * (count / tf.maximum(count - 1.0, 1.0))
+        return tf.nn.batch_normalization(x, mean, variance, offset, scale, epsilon), mean, unbiased
+
+
+class _NotedAverages:
+    """`moving_averages` as slim's batch norm sees it: the current store may want to move averages itself, later."""
+
+    def __init__(self, wrapped: Any):
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def assign_moving_average(self, variable: tf.Variable, value: tf.Tensor, decay: float, **settings: Any) -> Any:
+        """The operation that moves `variable`, or one that does nothing because the store has taken note."""
+        store = _variable_scope._get_default_variable_store()
+        note = store.note_average if isinstance(store, VariableStore) else None
+        if note is not None and note(variable, value, decay):
+            return tf.no_op()
+        return self._wrapped.assign_moving_average(variable, value, decay, **settings)
+
+
+_slim_layers.nn = _SynchronizedStatistics(_slim_layers.nn)
+_slim_layers.moving_averages = _NotedAverages(_slim_layers.moving_averages)
+
+
 class VariableStore(_EagerVariableStore):
     """Variables by slim name, and the widths of layers.
 
@@ -110,6 +125,9 @@ class VariableStore(_EagerVariableStore):
     Attributes:
       nominal_widths: {full scope: number of filters asked for} of every layer built so far whose width is free.
       fixed_layers: full scopes of the layers built so far whose width is not: depthwise ones, and class scores.
+      gather_replicas: float [n...] of each replica -> [replicas, n...], the same in all of them; None leaves each
+        replica its own batch statistics.
+      note_average: (moving average, new value, decay) -> whether it is moved by others, later; None: never.
     """
 
     def __init__(self, layer_widths: Mapping[str, int] | None = None):
@@ -117,6 +135,8 @@ class VariableStore(_EagerVariableStore):
         self.layer_widths = dict(layer_widths or {})
         self.nominal_widths: dict[str, int] = {}
         self.fixed_layers: list[str] = []
+        self.gather_replicas: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self.note_average: Callable[[tf.Variable, tf.Tensor, float], bool] | None = None
 
     def width_of(self, scope: str, asked: int | None, *, fixed: bool) -> int | None:
         """The filters of the layer at `scope`, whose network asks for `asked`; None is depthwise."""

@@ -89,6 +89,7 @@ def summary(result: Result) -> dict[str, Any]:
         'activations_kept': round(result['activations_kept'], 3),
         'extra_forward_work': round(result['extra_work'], 3),
         'planning_seconds': round(result['planning_seconds'], 1),
+        'tracing_seconds': round(result['tracing_seconds'], 1),
     }
 
 

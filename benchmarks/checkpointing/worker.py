@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-import tensorflow as tf
 
 from benchmarks.checkpointing import networks
 from benchmarks.checkpointing.cases import Case
+from benchmarks.peers import cases, own_step
+from benchmarks.peers.timing import times
 from core.errors import UsageError
-from core.optimizers import Momentum
-from core.schedules import constant
-from engine import devices, memory
-from engine.train_state import TrainState
-from engine.train_step import make_train_step
+from engine import memory
+from engine.train_step import TOTAL_LOSS
 from recompute.budget import parse_budget
 from recompute.plan import Mode, Planner, Request
 
 _MODES = {'plain': Mode.NONE, 'auto': Mode.AUTO, 'speed': Mode.SPEED, 'memory': Mode.MEMORY}
 _NUM_SAMPLES = 500
 _SAMPLE_SECONDS = 0.02
-
-Batch = Mapping[str, tf.Tensor]
 
 
 def request(text: str) -> Request:
@@ -40,11 +34,9 @@ def measure(case: Case) -> dict[str, Any]:
     optimiser slots, the batch and the traced step. `seconds` are wall time of each timed step, `cpu_seconds` what the
     process computed meanwhile: the fairer number where other programs run.
     """
-    devices.keep_order_of_sums()
-    devices.use_bfloat16(case.bfloat16)
-    tf.random.set_seed(1)
+    own_step.prepare(bfloat16=case.bfloat16)
     planner = Planner(request(case.request), bfloat16=case.bfloat16)
-    step, batch = _step(case, planner)
+    step, _, batch = own_step.make_step(lambda: networks.build(case), *_batch(case), planner=planner)
     started = time.perf_counter()
     try:
         step.get_concrete_function(batch)
@@ -55,29 +47,22 @@ def measure(case: Case) -> dict[str, Any]:
     assert plan is not None
     before = memory.resident_bytes()
     _reset_peak()
-    clock, loss = _timed(step, batch, case.steps)
+    losses: list[float] = []
+    warm = min(1, case.steps - 1)
+    clock = times(lambda: losses.append(float(step(batch)[TOTAL_LOSS])), case.steps - warm, warm=warm)
     result = {
         'peak_mb': (memory.peak_bytes() - before) / 1e6,
         'resident_mb': before / 1e6,
         'predicted_peak_mb': plan.peak_bytes / 1e6,
         'activations_kept': plan.kept_activation_bytes / max(1, plan.plain_activation_bytes),
         'extra_work': plan.extra_work,
-        'planning_seconds': tracing,
+        'planning_seconds': plan.planning_seconds,
+        'tracing_seconds': tracing - plan.planning_seconds,
         'seconds': [wall for wall, _ in clock],
         'cpu_seconds': [cpu for _, cpu in clock],
-        'loss': loss,
+        'loss': losses[-1],
     }
     return {**result, 'timeline': _timeline(lambda: step(batch), before)} if case.timeline else result
-
-
-def _timed(step: Callable[[Batch], Any], batch: Batch, count: int) -> tuple[list[tuple[float, float]], float]:
-    """(wall, CPU) seconds of all steps but the first, and the last loss."""
-    clock, loss = [], 0.0
-    for _ in range(count):
-        wall, cpu = time.perf_counter(), time.process_time()
-        loss = float(step(batch)['total_loss'])
-        clock.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return clock[1:] or clock, loss
 
 
 def _reset_peak() -> None:
@@ -98,30 +83,11 @@ def _timeline(run: Callable[[], Any], before: int) -> list[tuple[float, float]]:
 
     thread = threading.Thread(target=sample)
     thread.start()
-    float(run()['total_loss'])
+    float(run()[TOTAL_LOSS])
     done.set()
     thread.join()
     return found[:: max(1, len(found) // _NUM_SAMPLES)]
 
 
-def _step(case: Case, planner: Planner) -> tuple[Any, Batch]:
-    strategy = devices.make_strategy(num_clones=1, clone_on_cpu=False)
-    optimizer = Momentum(learning_rate=constant(learning_rate=0.001), momentum=0.9)
-    with strategy.scope():
-        model = networks.build(case)
-        model.build()
-        state = TrainState(model, optimizer)
-    step = make_train_step(
-        model=model,
-        optimizer=optimizer,
-        state=state,
-        strategy=strategy,
-        add_regularization_loss=True,
-        planner=planner,
-    )
-    rng = np.random.default_rng(0)
-    shape = (case.batch, case.height, case.width)
-    return step, {
-        'image': tf.constant(rng.uniform(0, 255, (*shape, 3)).astype(np.float32)),
-        'label': tf.constant(rng.integers(0, networks.NUM_CLASSES, shape).astype(np.int32)),
-    }
+def _batch(case: Case) -> tuple[Any, Any]:
+    return cases.random_batch(cases.Case(case.model, case.filter_scale, case.height, case.width, case.batch))

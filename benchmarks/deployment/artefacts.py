@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ PEERS = (
 )
 OURS = (
     Artefact(name='frozen graph float32', path='float32.pb', kind='frozen_graph'),
+    Artefact(name='frozen graph mixed', path='mixed.pb', kind='frozen_graph'),
     Artefact(name='frozen graph bfloat16', path='bfloat16.pb', kind='frozen_graph'),
     Artefact(name='OpenVINO float32', path='openvino/model.xml', kind='openvino'),
     Artefact(name='OpenVINO bfloat16', path='openvino/model.xml', kind='openvino', precision='bfloat16'),
@@ -40,12 +42,13 @@ _ROOF_SHAPE = (1, 65, 129, 256)
 _OUTPUTS = [PREDICTIONS]
 
 
-def write(model: Any, picture: np.ndarray, folder: str) -> None:
+def write(model: Any, picture: np.ndarray, others: Sequence[np.ndarray], folder: str) -> None:
     """Writes PEERS, OURS, the two heads and the logits they are timed on (`logits.npy`).
 
     Args:
       model: built.
       picture: uint8 [H, W, 3]; its size is the graphs'.
+      others: of that size, on which mixed arithmetic is chosen.
       folder: where the files go.
     """
     concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *picture.shape[:2]))
@@ -53,9 +56,13 @@ def write(model: Any, picture: np.ndarray, folder: str) -> None:
     plain_graph = frozen_graph.freeze(concrete)
     frozen_graph.save(plain_graph, plain)
     for compute in COMPUTE_TYPES:
-        frozen_graph.save(
-            optimise.optimise(plain_graph, outputs=_OUTPUTS, compute=compute), os.path.join(folder, f'{compute}.pb')
+        optimised = optimise.optimise(
+            plain_graph,
+            outputs=_OUTPUTS,
+            compute=compute,
+            batches=lambda: (other[np.newaxis] for other in others),
         )
+        frozen_graph.save(optimised, os.path.join(folder, f'{compute}.pb'))
     saved = os.path.join(folder, saved_model.DIRNAME)
     saved_model.write(concrete, saved, manifest='{}')
     source = Source(concrete=concrete, frozen_graph=plain, saved_model=saved, manifest='{}')

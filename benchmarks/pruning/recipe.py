@@ -17,10 +17,12 @@ from core.errors import UserError
 from protos.pipeline_pb2 import PipelineConfig
 
 BASE, DISTILLED, PLAIN, RANDOM = 'base', 'l1_distilled', 'l1', 'random'
-TAYLOR, ITERATED = 'taylor', 'iterated'
-SCRATCH, NON_UNIFORM = 'scratch', 'latency'
-ROWS = (BASE, DISTILLED, PLAIN, RANDOM, TAYLOR, ITERATED, SCRATCH, NON_UNIFORM)
+TAYLOR, REFITTED, ITERATED = 'taylor', 'taylor_refitted', 'iterated'
+SCRATCH, NON_UNIFORM, NON_UNIFORM_REFITTED = 'scratch', 'latency', 'latency_refitted'
+ROWS = (BASE, SCRATCH, DISTILLED, PLAIN, RANDOM, TAYLOR, REFITTED, ITERATED, NON_UNIFORM, NON_UNIFORM_REFITTED)
 ITERATIONS = 4
+# What is done after a cut, before any training.
+NOTHING, RECALIBRATED, REFIT = '', '_recalibrated', '_refitted'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Recipe:
       num_steps: S of the net that is compressed; retraining takes a third, the small net from scratch both.
       factor: share of filters that stay.
       recalibrate_batches: training batches on which batch-norm averages are measured again.
+      refit_batches: training batches on which kernels are solved for.
       size: height and width of the image that arithmetic and latency are for.
     """
 
@@ -41,6 +44,7 @@ class Recipe:
     seed: int = 1
     factor: float = 0.5
     recalibrate_batches: int = 50
+    refit_batches: int = 6
     size: tuple[int, int] = (360, 480)
     output_dir: Path
 
@@ -51,10 +55,11 @@ class Recipe:
     def pieces(self) -> list[Piece]:
         """Every training and cut in the order to do them. Raises ConfigError for a mistake in the config."""
         base = self._from_scratch(BASE, self.num_steps)
-        cut, recalibrated = self._cut('l1', base), self._cut('l1', base, recalibrate=True)
-        noise = self._cut('random', base, recalibrate=True)
-        fast = self._cut('latency', base, recalibrate=True)
-        taylor = self._cut('taylor', base, recalibrate=True)
+        cut, recalibrated = self._cut('l1', base), self._cut('l1', base, RECALIBRATED)
+        noise = self._cut('random', base, RECALIBRATED)
+        fast = self._cut('latency', base, RECALIBRATED)
+        fast_refitted = self._cut('latency', base, REFIT, like=fast)
+        taylor, refitted = self._cut('taylor', base, RECALIBRATED), self._cut('taylor', base, REFIT)
         return [
             base,
             cut,
@@ -71,6 +76,10 @@ class Recipe:
             self._cut('taylor', base),
             taylor,
             self._retrained(TAYLOR, taylor, teacher=base),
+            refitted,
+            self._retrained(REFITTED, refitted),
+            fast_refitted,
+            self._retrained(NON_UNIFORM_REFITTED, fast_refitted),
             self._iterated(base),
         ]
 
@@ -95,19 +104,29 @@ class Recipe:
         train = functools.partial(_train, name, folder, self.config_path, overrides, expected=config)
         return self._piece(name, folder, config.SerializeToString(deterministic=True).hex(), [], train)
 
-    def _cut(self, kind: str, base: Piece, *, recalibrate: bool = False) -> Piece:
-        name = f'cuts/{kind}_recalibrated' if recalibrate else f'cuts/{kind}'
+    def _cut(self, kind: str, base: Piece, then: str = NOTHING, *, like: Piece | None = None) -> Piece:
+        """A cut of `kind`, and what is done `then`; of as many filters as in the cut `like`, where one is given."""
+        name = f'cuts/{kind}{then}'
         folder = self.output_dir / name
-        batches = self.recalibrate_batches if recalibrate else 0
-        flags = [*self._cut_flags(kind), '--recalibrate_batches', str(batches), '--seed', str(self.seed)]
+        recalibrated = self.recalibrate_batches if then == RECALIBRATED else 0
+        flags = [*self._cut_flags(kind), '--recalibrate_batches', str(recalibrated), '--seed', str(self.seed)]
         # The config beside the checkpoint: paths and batch size are those of the training.
         start = ['--config_path', str(base.folder / 'pipeline.config'), '--input_checkpoint', str(base.folder)]
+        if then == REFIT:
+            flags += ['--refit_batches', str(self.refit_batches)]
+        else:
+            start += ['--refit_batches', '0']
 
         def compress() -> None:
-            target = self._latency_target(name, start) if kind == 'latency' else []
+            target = []
+            if like:
+                share = json.loads((like.folder / 'compression.json').read_text(encoding='utf-8'))['share']
+                target = ['--compression_factor', str(share)]
+            elif kind == 'latency':
+                target = self._latency_target(name, start)
             runner.run_script('compress.py', [*start, '--output_dir', str(folder), *flags, *target], name=name)
 
-        return self._piece(name, folder, flags, [base], compress)
+        return self._piece(name, folder, flags, [base, *([like] if like else [])], compress)
 
     def _cut_flags(self, kind: str) -> list[str]:
         size = ['--latency_size', '{},{}'.format(*self.size), '--latency_images', '20']
@@ -122,9 +141,8 @@ class Recipe:
     def _iterated(self, base: Piece) -> Piece:
         """All cuts and trainings by one command, which goes on where it was stopped."""
         folder, steps = self.output_dir / ITERATED, round(self.retrain_steps / ITERATIONS)
-        flags = [*self._cut_flags('taylor'), '--recalibrate_batches', str(self.recalibrate_batches)]
+        flags = [*self._cut_flags('taylor'), '--latency_images', '0', '--refit_batches', str(self.refit_batches)]
         flags += ['--seed', str(self.seed), '--iterations', str(ITERATIONS), '--retrain_steps', str(max(1, steps))]
-        flags.append('--distill')
         start = ['--config_path', str(base.folder / 'pipeline.config'), '--input_checkpoint', str(base.folder)]
 
         def compress() -> None:

@@ -16,22 +16,29 @@ CUT_OF = {
     recipe.PLAIN: 'l1',
     recipe.RANDOM: 'random',
     recipe.TAYLOR: 'taylor',
+    recipe.REFITTED: 'taylor',
     recipe.NON_UNIFORM: 'latency',
+    recipe.NON_UNIFORM_REFITTED: 'latency',
 }
 _COMPRESSED = (*CUT_OF, recipe.ITERATED)
-_RECALIBRATED = (recipe.DISTILLED, recipe.RANDOM, recipe.TAYLOR, recipe.NON_UNIFORM)
+_THEN = {
+    **dict.fromkeys((recipe.DISTILLED, recipe.RANDOM, recipe.TAYLOR, recipe.NON_UNIFORM), recipe.RECALIBRATED),
+    **dict.fromkeys((recipe.REFITTED, recipe.NON_UNIFORM_REFITTED), recipe.REFIT),
+}
 _TITLES = {
     recipe.BASE: 'not compressed',
     recipe.DISTILLED: 'uniform, L1; recalibrated, distilled',
     recipe.PLAIN: 'uniform, L1; retrained on labels alone',
     recipe.RANDOM: 'uniform, random filters; recalibrated, distilled',
     recipe.TAYLOR: 'uniform, Taylor; recalibrated, distilled',
+    recipe.REFITTED: 'uniform, Taylor; refitted, on labels alone',
     recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
     recipe.SCRATCH: 'the small net from scratch, all {scratch_steps} steps',
     recipe.NON_UNIFORM: 'non-uniform to the latency of the uniform cut, Taylor; recalibrated, distilled',
+    recipe.NON_UNIFORM_REFITTED: 'the same filters; refitted, on labels alone',
 }
 _HEAD = (
-    *('net', 'mIoU before', 'right after the cut', 'recalibrated', 'trained (95 % interval)', 'seeds'),
+    *('net', 'mIoU before', 'right after the cut', 'recalibrated or refitted', 'trained (95 % interval)', 'seeds'),
     *('M parameters', 'GFLOPs', 'latency, ms'),
 )
 
@@ -52,16 +59,23 @@ def summarise(
             continue
         before = [by_seed[seed][recipe.BASE] for seed in seeds] if row in _COMPRESSED else []
         cut = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}')
-        again = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}_recalibrated') if row in _RECALIBRATED else []
+        again = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}{_THEN[row]}') if row in _THEN else []
         trained = [by_seed[seed][row] for seed in seeds]
         rows.append(
             {
                 **{'row': row, 'seeds': seeds, 'before': _mean(before), 'cut': _mean(cut)},
-                **{'recalibrated': _mean(again), 'trained': [result['mean_iou'] for result in trained]},
+                **{'before_training': _mean(again), 'trained': [result['mean_iou'] for result in trained]},
                 **{'interval': trained[0]['interval'] if len(seeds) == 1 else None, **costs.get(row, {})},
             }
         )
     return rows
+
+
+def cuts_of(row: str) -> Sequence[str]:
+    """Names of the cuts that a row's numbers are from."""
+    kind = CUT_OF.get(row)
+    found = [kind, f'{kind}{_THEN.get(row, recipe.NOTHING)}', *([f'{kind}{recipe.RECALIBRATED}'] * (kind == 'latency'))]
+    return [f'cuts/{name}' for name in dict.fromkeys(found)] if kind else []
 
 
 def _results(
@@ -102,7 +116,7 @@ def _cells(row: Mapping[str, Any], title: str) -> list[str]:
         trained += f' (seeds {_percent(min(row["trained"]))}..{_percent(max(row["trained"]))})'
     costs = [('million_parameters', '.2f'), ('gflops', '.1f'), ('latency_ms', '.1f')]
     return [
-        *(title, _percent(row['before']), _percent(row['cut']), _percent(row['recalibrated']), trained),
+        *(title, _percent(row['before']), _percent(row['cut']), _percent(row['before_training']), trained),
         str(len(row['seeds'])),
         *(format(row[name], form) if name in row else '-' for name, form in costs),
     ]

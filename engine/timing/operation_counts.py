@@ -6,9 +6,11 @@ import math
 
 import tensorflow as tf
 
+from core.flops import operation_flops
+
 
 def of_graph(graph: tf.Graph) -> dict[str, float | None]:
-    """Million parameters (elements of constants of two axes or more that feed products) and GFLOPs of one image.
+    """Million parameters (elements of constants of two axes or more that feed products) and GFLOPs of one run.
 
     GFLOPs are None where the graph does not know the sizes.
     """
@@ -19,32 +21,17 @@ def of_graph(graph: tf.Graph) -> dict[str, float | None]:
             kernel = operation.inputs[1]
             weights[_origin(kernel)] = math.prod(kernel.shape)
     try:
-        gflops = round(sum(map(flops, operations)) / 1e9, 1)
+        gflops = _rounded(sum(map(operation_flops, operations)) / 1e9)
     except TypeError:  # a free side
         gflops = None
-    return {'million_parameters': round(sum(weights.values()) / 1e6, 2), 'gflops': gflops}
+    return {'million_parameters': _rounded(sum(weights.values()) / 1e6), 'gflops': gflops}
 
 
 _PRODUCTS = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'Conv2DBackpropInput', 'MatMul'})
 
 
-def flops(operation: tf.Operation) -> int:
-    """Multiplications and additions of one operation; 0 for all that are not products of tensors.
-
-    Raises TypeError where a size is not known.
-    """
-    kind = operation.type
-    if kind not in _PRODUCTS:
-        return 0
-    kernel = operation.inputs[1].shape
-    if kind == 'Conv2D':
-        return 2 * math.prod(operation.outputs[0].shape) * kernel[0] * kernel[1] * kernel[2]
-    if kind == 'DepthwiseConv2dNative':
-        return 2 * math.prod(operation.outputs[0].shape) * kernel[0] * kernel[1]
-    if kind == 'Conv2DBackpropInput':  # a transposed convolution: each input pixel spreads over the kernel
-        return 2 * math.prod(operation.inputs[2].shape) * kernel[0] * kernel[1] * kernel[2]
-    rows = operation.inputs[0].shape[0 if operation.get_attr('transpose_a') else 1]
-    return 2 * math.prod(operation.outputs[0].shape) * rows
+def _rounded(value: float) -> float:
+    return float(f'{value:.4g}')
 
 
 def _origin(kernel: tf.Tensor) -> str:

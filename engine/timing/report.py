@@ -44,7 +44,7 @@ def run(
         ids = [side_by_side.predictions(worker) for worker in started]
         layers = {}
         for row, worker, own in zip(rows, started, ids, strict=True):
-            row |= worker.ask('counts')
+            row |= _counts(worker)
             row['equal_pixels'] = round(100 * float((own == ids[0]).mean()), 3) if own.shape == ids[0].shape else None
             layers[row['name']] = sorted(worker.ask('layers'), key=lambda layer: -layer['milliseconds'])
     return {
@@ -90,11 +90,32 @@ def picture(path: str | None, size: tuple[int, int] | None) -> np.ndarray:
 
     if not os.path.isfile(path):
         raise UsageError(f'--image: no such file: {path}')
-    pixels = image_files.read(path)
+    pixels = image_files.read(path, has_windows=False)
     if size is not None:
         height, width = size
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return pixels[np.newaxis]
+
+
+def _counts(worker: side_by_side.Worker) -> dict[str, float | None]:
+    """Of the graph that runs; where the runtime does not tell, of the network, as its export's manifest has them."""
+    counts = worker.ask('counts')
+    if None in counts.values():
+        written = manifest_counts(worker.artefact)
+        counts = {key: written.get(key) if value is None else value for key, value in counts.items()}
+    return counts
+
+
+def manifest_counts(artefact: Artefact) -> dict[str, float | None]:
+    """What the manifest.json beside an artefact says of its network; nothing where none is, or it is of others."""
+    entry = os.path.dirname(artefact.path) if artefact.kind == 'openvino' else artefact.path
+    entry = os.path.abspath(entry)
+    try:
+        about = json.loads(Path(entry).with_name('manifest.json').read_text(encoding='utf-8'))
+        entries = [form['entry'] for form in about['forms'].values()]
+        return about['network'] if os.path.basename(entry) in entries else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _page(result: dict[str, Any], count: int) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from core.export_forms import COMPUTE_TYPES
 from exporters.optimise import (
@@ -12,6 +14,7 @@ from exporters.optimise import (
     commuting,
     convolutions,
     labels,
+    mixed,
     pixels,
     precision,
     resizing,
@@ -34,7 +37,14 @@ _RULES = (
 )
 
 
-def optimise(graph_def: Any, *, outputs: Sequence[str], compute: str = 'float32', runtime: str = 'tensorflow') -> Any:
+def optimise(
+    graph_def: Any,
+    *,
+    outputs: Sequence[str],
+    compute: str = 'float32',
+    runtime: str = 'tensorflow',
+    batches: Callable[[], Iterable[np.ndarray]] | None = None,
+) -> Any:
     """A frozen inference graph with the same inputs, outputs and, up to rounding, values, that runs faster.
 
     Most of it needs a fixed height and width; where they are free, batch norm is folded and the rest stays.
@@ -43,11 +53,13 @@ def optimise(graph_def: Any, *, outputs: Sequence[str], compute: str = 'float32'
       graph_def: frozen; no control flow.
       outputs: names of operations.
       compute: 'bfloat16' runs the convolutions in it: a little less exact, and faster where the processor has it.
+        'mixed' runs as many in it as leave the class ids what they are, see `mixed`.
       runtime: what will run it. Class ids are computed by `labels` for TensorFlow and OpenVINO, with operations that
         others do not have.
+      batches: images uint8 [N, H, W, channels] as the graph takes them, for 'mixed'.
 
     Raises:
-      ValueError: another `compute` or `runtime`.
+      ValueError: another `compute` or `runtime`, or 'mixed' without `batches`.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f'runtime: got {runtime!r}, choose from {list(RUNTIMES)}')
@@ -60,7 +72,12 @@ def optimise(graph_def: Any, *, outputs: Sequence[str], compute: str = 'float32'
         graph_def = rewriting.rewrite(graph_def, outputs, rule)
     graph_def = cleaning.fold_constants(graph_def, outputs)
     if compute == 'bfloat16':
+        graph_def = rewriting.rewrite(graph_def, outputs, pixels.whole_means)
         graph_def = precision.bfloat16(graph_def, outputs)
+    elif compute == 'mixed':
+        if batches is None:
+            raise ValueError('mixed needs images to choose by')
+        graph_def = precision.bfloat16(graph_def, outputs, mixed.choose(graph_def, outputs, batches))
     graph_def = rewriting.rewrite(graph_def, outputs, cleaning.remove_identities)
     rule = _LABELS[runtime]
     return graph_def if rule is None else rewriting.rewrite(graph_def, outputs, rule)

@@ -6,7 +6,7 @@ float32, for it decides between classes whose scores are close.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -18,12 +18,19 @@ _TYPED = frozenset(
     {'AddN', 'AddV2', 'AvgPool', 'BiasAdd', 'ConcatV2', 'Conv2D', 'DepthwiseConv2dNative', 'MatMul', 'MaxPool', 'Pad'}
     | {'Pack', 'Relu', 'Relu6', 'Reshape', 'Slice', 'StridedSlice', 'TensorScatterUpdate', 'Unpack'}
 )
-_HEAVY = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'MatMul'})
+CONVOLUTIONS = frozenset({'Conv2D', 'DepthwiseConv2dNative', 'MatMul'})
 
 
-def bfloat16(graph_def: Any, outputs: Sequence[str]) -> Any:
-    """The graph with everything from the first to the last but one convolution of each path in bfloat16."""
-    inside = _between(graph_def, outputs)
+def bfloat16(graph_def: Any, outputs: Sequence[str], convolutions: Collection[str] | None = None) -> Any:
+    """The graph with convolutions in bfloat16, and what lies between them where all that it reads is bfloat16 already.
+
+    Args:
+      graph_def: float32.
+      outputs: names of operations.
+      convolutions: names of those; None for all from the first to the last but one of each path.
+    """
+    order = rewriting.in_order(graph_def, outputs)
+    inside = _between(order) if convolutions is None else _around(order, convolutions)
     narrowed: dict[str, tf.Tensor] = {}
 
     def narrow(tensor: tf.Tensor) -> tf.Tensor:
@@ -55,17 +62,31 @@ def _narrow(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.bfloat16)
 
 
-def _between(graph_def: Any, outputs: Sequence[str]) -> set[str]:
+def _between(order: Sequence[Any]) -> set[str]:
     """Names of the typed float32 operations that have a convolution at or before them, and one behind them."""
-    order = rewriting.in_order(graph_def, outputs)
     sources = {node.name: [source.split(':')[0] for source in node.input] for node in order}
     started: set[str] = set()
     for node in order:
-        if node.op in _HEAVY or any(source in started for source in sources[node.name]):
+        if node.op in CONVOLUTIONS or any(source in started for source in sources[node.name]):
             started.add(node.name)
     followed: set[str] = set()
     for node in reversed(order):
-        if node.op in _HEAVY or node.name in followed:
+        if node.op in CONVOLUTIONS or node.name in followed:
             followed.update(sources[node.name])
-    float32 = tf.float32.as_datatype_enum
-    return {n.name for n in order if n.op in _TYPED and n.attr['T'].type == float32} & started & followed
+    return {node.name for node in order if _is_typed_float32(node)} & started & followed
+
+
+def _around(order: Sequence[Any], convolutions: Collection[str]) -> set[str]:
+    """`convolutions` and what follows them, up to what reads float32 from elsewhere."""
+    constants = {node.name for node in order if node.op == 'Const'}
+    inside: set[str] = set()
+    for node in order:
+        sources = {source.split(':')[0] for source in node.input}
+        follows = node.op not in CONVOLUTIONS and sources & inside and sources <= inside | constants
+        if _is_typed_float32(node) and (node.name in convolutions or follows):
+            inside.add(node.name)
+    return inside
+
+
+def _is_typed_float32(node: Any) -> bool:
+    return node.op in _TYPED and node.attr['T'].type == tf.float32.as_datatype_enum

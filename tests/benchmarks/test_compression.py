@@ -27,12 +27,14 @@ def make(folder: Path, **changes) -> recipe.Recipe:
 
 def test_pieces_come_after_what_they_are_made_from(tmp_path):
     names = [str(piece.folder.relative_to(tmp_path)) for piece in make(tmp_path).pieces()]
-    assert names[:4] == ['base', 'cuts/l1', 'cuts/l1_recalibrated', 'l1_distilled'] and len(set(names)) == 16
+    assert names[:4] == ['base', 'cuts/l1', 'cuts/l1_recalibrated', 'l1_distilled'] and len(set(names)) == 20
     cuts = {
         'random': 'random_recalibrated',
         'l1': 'l1',
         'latency': 'latency_recalibrated',
         'taylor': 'taylor_recalibrated',
+        'taylor_refitted': 'taylor_refitted',
+        'latency_refitted': 'latency_refitted',
     }
     for net, cut in cuts.items():
         assert names.index(f'cuts/{cut}') < names.index(net)
@@ -58,6 +60,30 @@ def test_schedules_end_with_the_training(tmp_path):
     ]
     assert config.model.icnet.filter_scale == 0.25
     assert recipe.schedule(config, 667, shorter_warmup=True)[-1] == f'{RATE}.warmup.num_steps=66'
+
+
+def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path, monkeypatch):
+    started: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(runner, 'run_script', lambda script, flags, name: started.append((script, list(flags))))
+    monkeypatch.setattr(recipe, '_train', lambda name, folder, config, overrides: started.append((name, overrides)))
+    pieces = {str(piece.folder.relative_to(tmp_path)): piece for piece in make(tmp_path).pieces()}
+    metrics = {'step': 0, 'mean_iou': 0.5, 'class_iou': {}}
+    for name in ('cuts/taylor', 'cuts/taylor_refitted', 'cuts/latency_refitted'):
+        (tmp_path / name / 'eval').mkdir(parents=True)
+        (tmp_path / name / 'eval' / 'metrics.json').write_text(json.dumps(metrics))
+        config_loader.save(config_loader.load(CONFIG), str(tmp_path / name / 'pipeline.config'))
+    (tmp_path / 'cuts' / 'latency_recalibrated').mkdir()
+    (tmp_path / 'cuts' / 'latency_recalibrated' / 'compression.json').write_text('{"share": 0.4375}')
+    for name in ('cuts/taylor', 'cuts/taylor_refitted', 'cuts/latency_refitted'):
+        pieces[name].work()
+    given = [' '.join(flags) for script, flags in started if script == 'compress.py']
+    assert ['--refit_batches 6' in flags for flags in given] == [False, True, True]
+    assert '--refit_batches 0' in given[0] and all('--recalibrate_batches 0' in flags for flags in given)
+    assert '--scope global' in given[2] and '--compression_factor 0.4375' in given[2] and '--target' not in given[2]
+    with pytest.raises(FileNotFoundError):  # training is replaced above: there is nothing to score
+        pieces['taylor_refitted'].work()
+    assert started[-1][0] == 'taylor_refitted'
+    assert not any('distillation' in text for text in started[-1][1])
 
 
 def test_a_training_of_another_config_is_not_gone_on_with(tmp_path, monkeypatch):
@@ -89,10 +115,11 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
 
     assert chosen('l1_distilled') == ['base', 'l1', 'l1_recalibrated', 'l1_distilled']
     assert chosen('scratch') == ['base', 'scratch']
-    assert chosen('taylor') == ['base', 'taylor', 'taylor_recalibrated', 'taylor'] and chosen('iterated') == [
-        'base',
-        'iterated',
-    ]
+    assert chosen('taylor') == ['base', 'taylor', 'taylor_recalibrated', 'taylor']
+    assert chosen('taylor_refitted') == ['base', 'taylor', 'taylor_refitted', 'taylor_refitted']
+    assert chosen('iterated') == ['base', 'iterated']
+    cuts = ['latency', 'latency_recalibrated', 'latency_refitted']
+    assert chosen('latency_refitted') == ['base', *cuts, 'latency_refitted']
     assert chosen('latency') == ['base', 'latency', 'latency_recalibrated', 'latency']
     with pytest.raises(UsageError, match=r'--only: got .l2., choose from'):
         chosen('l2')
@@ -151,5 +178,5 @@ def test_everything_from_training_to_the_table_once(tmp_path):
     assert '| not compressed |' in page.read_text()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert '16 of 16 runs are finished' in again.stderr and 'step ' not in again.stderr
+    assert '20 of 20 runs are finished' in again.stderr and 'step ' not in again.stderr
     assert json.loads(again.stdout) == report

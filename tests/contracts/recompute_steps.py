@@ -2,7 +2,8 @@
 
 A process of its own, since determinism, number formats and devices cannot be changed back. A case is
 `architecture:extractor`; with `--bfloat16` oneDNN computes in bfloat16, with `--replicas=2` the batch is shared by two
-CPU devices. One JSON object a case and line: what differs, and what the plan was.
+CPU devices, with `--nested` segments run again inside segments. One JSON object a case and line: what differs, and what
+the plan was.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from engine.train_state import TrainState
 from engine.train_step import make_train_step
 from recompute.plan import Mode, Planner, Request
 from tests.contracts.configs import model_config
+from tests.recompute.halving import HalvingPlanner
 
 _SIZE = (97, 129)
 _REPLICA_BATCH = 2
@@ -41,7 +43,7 @@ def build(architecture: str, extractor: str) -> SegmentationModel:
     return model
 
 
-def compare(architecture: str, extractor: str, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+def compare(architecture: str, extractor: str, strategy: tf.distribute.Strategy, planner: Planner) -> dict[str, Any]:
     """One step each from the same values. Momentum's slots hold the gradients, so they are compared as well."""
     started = time.monotonic()
     optimizer = Momentum(learning_rate=schedules.constant(learning_rate=0.01), momentum=0.9)
@@ -56,7 +58,6 @@ def compare(architecture: str, extractor: str, strategy: tf.distribute.Strategy)
     changing = {name: value for name, value in state.tensors().items() if not isinstance(value, np.integer)}
     first = {name: variable.numpy() for name, variable in changing.items()}
     batch = _batch(strategy)
-    planner = Planner(Request(mode=_MODE))
     outcomes = []
     for used in (None, planner):
         for name, variable in changing.items():
@@ -110,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('cases', nargs='+')
     parser.add_argument('--bfloat16', action='store_true')
+    parser.add_argument('--nested', action='store_true')
     parser.add_argument('--replicas', type=int, default=1)
     args = parser.parse_args()
     strategy = devices.make_strategy(num_clones=args.replicas, clone_on_cpu=True)
@@ -118,7 +120,8 @@ def main() -> None:
     tf.config.experimental.enable_op_determinism()
     for case in args.cases:
         architecture, extractor = case.split(':')
-        print(json.dumps(compare(architecture, extractor, strategy)), flush=True)
+        planner = HalvingPlanner() if args.nested else Planner(Request(mode=_MODE))
+        print(json.dumps(compare(architecture, extractor, strategy, planner)), flush=True)
         tf.keras.backend.clear_session()
     sys.stdout.flush()
 

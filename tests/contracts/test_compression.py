@@ -27,12 +27,7 @@ from protos.model_pb2 import FastSegmentationModel
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.test_pairs import _ELSEWHERE, _PAIRS, config_of
 
-_ALWAYS = {
-    ('fcn', 'vgg16_fc'),
-    ('fcn', 'mobilenet_v2'),
-    ('pspnet', 'inception_v1'),
-    ('icnet', 'resnet_v1_18'),
-}
+_ALWAYS = {('fcn', 'mobilenet_v2'), ('icnet', 'resnet_v1_18')}
 _ALL = [*_PAIRS, *sorted(_ELSEWHERE)]
 
 
@@ -115,7 +110,7 @@ def test_half_of_a_net(config: PipelineConfig):
     assert np.abs(logits_of(model)[0] - before[0]).max() > 1e-2 * np.abs(before[0]).max(), 'the filters did not matter'
 
 
-@pytest.mark.parametrize('pair', [_mark(pair) for pair in _ALL if pair != ('pspnet', 'inception_v1')])
+@pytest.mark.parametrize('pair', [_mark(pair) for pair in _ALL])
 def test_the_best_of_all_layers(pair: tuple[str, str]):
     """Widths that no filter_scale gives, a layer that keeps its own, and less than half of the arithmetic."""
     config = make_config(*pair)

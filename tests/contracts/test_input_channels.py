@@ -126,4 +126,4 @@ def test_five_channels_are_trained_and_exported_from_python(tmp_path: Path):
     options = train_lib.TrainOptions(logdir=str(tmp_path / 'run'))
     assert train_lib.train(config, options, build_dataset=build_dataset) == 2
     report = export_lib.export(config, checkpoint=str(tmp_path / 'run'), output_dir=str(tmp_path / 'export'))
-    assert min(found.equal_pixels for found in report.agreement.values()) >= export_check.REQUIRED_AGREEMENT
+    assert min(found.equal_pixels for found in report.agreement.values()) >= export_check.EQUAL_PIXELS

@@ -19,7 +19,7 @@ from engine import checkpoints
 from protos import model_pb2
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.configs import HYPERPARAMS, model_config
-from tests.contracts.exported import assert_frozen_graph_is_the_model
+from tests.contracts.exported import FIXED, assert_frozen_graph_is_the_model
 
 _ARCHITECTURES = ('pspnet', 'icnet', 'fcn')
 _SLOW = ('resnet_v1_34', 'resnet_v1_101', 'resnet_v1_152')
@@ -133,6 +133,12 @@ def test_a_checkpoint_brings_back_every_variable(model: SegmentationModel, tmp_p
 
 def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
     assert_frozen_graph_is_the_model(model, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_frozen_graph_of_a_fixed_size_is_the_model(model: SegmentationModel, tmp_path):
+    """With the passes that need a size."""
+    assert_frozen_graph_is_the_model(model, tmp_path, FIXED)
 
 
 def test_filter_scale_halves_every_width_of_extractor_and_heads(pair: tuple[str, str], model: SegmentationModel):

@@ -58,6 +58,13 @@ def test_every_other_pair(pair: tuple[str, str]):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('flags', [[], ['--bfloat16'], ['--replicas=2']], ids=['float32', 'bfloat16', 'replicas'])
+def test_plans_inside_plans(flags: list[str]):
+    for result in _compare([*_QUICK, *_REFERENCE], '--nested', *flags).values():
+        _check(result)
+
+
+@pytest.mark.slow
 def test_two_replicas():
     for result in _compare(_REFERENCE, '--replicas=2').values():
         _check(result)

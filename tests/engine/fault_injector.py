@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from engine import checkpoints, train_lib
+from engine import checkpoints, metrics_log, train_lib
+from engine.cluster import Cluster
 from tests import tiny_run, tiny_training
 
 NUM_STEPS = 40
@@ -59,11 +60,22 @@ class Training:
       name: of its log directory within, and of what it says.
       threads: examples decoded at a time.
       die_at: the file system call of TensorFlow's Python interface at which it kills itself; None for none.
+      override: more of the config.
+      cluster: which of several processes this is.
     """
 
-    def __init__(self, folder: Path, name: str, *, threads: int = 2, die_at: int | None = None):
-        self.logdir = folder / name
-        config = tiny_training.config(_CONFIG.format(folder=folder, num_steps=NUM_STEPS, threads=threads))
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        threads: int = 2,
+        die_at: int | None = None,
+        override: str = '',
+        cluster: Cluster | None = None,
+    ):
+        self.logdir, self.cluster = folder / name, cluster
+        config = tiny_training.config(_CONFIG.format(folder=folder, num_steps=NUM_STEPS, threads=threads), override)
         del config.train_input_reader.tf_record_input_reader.input_path[:-1]
         # A pipe and not a file, which a full disk would cut off.
         self._pipe, written = os.pipe()
@@ -84,7 +96,7 @@ class Training:
         try:
             if die_at is not None:
                 die_within_file_operations(die_at)
-            options = train_lib.TrainOptions(logdir=str(self.logdir), log_examples=True)
+            options = train_lib.TrainOptions(logdir=str(self.logdir), log_examples=True, cluster=self.cluster)
             train_lib.train(config, options, build_model=tiny_training.build_model)
         except BaseException as error:
             print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
@@ -120,7 +132,8 @@ class Training:
     def step(self) -> int:
         """Steps begun, as far as the log of examples tells."""
         try:
-            return len((self.logdir / 'examples.jsonl').read_bytes().splitlines())
+            filename = metrics_log.examples_of(self.cluster.rank if self.cluster else 0)
+            return len((self.logdir / filename).read_bytes().splitlines())
         except OSError:
             return 0
 

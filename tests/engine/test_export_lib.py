@@ -14,7 +14,10 @@ from core.errors import CheckpointError, DataError, UsageError, UserError
 from core.export_forms import FORMS
 from engine import checkpoints, export_check, export_lib, inference, predict_lib
 from engine.export_options import ExportOptions
+from engine.timing.artefact import Artefact
+from engine.timing.report import manifest_counts as report_counts
 from exporters import formats, frozen_graph, saved_model
+from exporters.optimise import weights as weights_pass
 from tests import fake_model, tiny_run
 
 FILES = [
@@ -190,7 +193,8 @@ def test_the_manifest_says_what_the_export_is(export, tmp_path):
     assert frozen['bytes'] == (tmp_path / 'export' / 'frozen_inference_graph.pb').stat().st_size
     agreement = frozen['agreement']
     assert agreement['images'] == 2 and agreement['equal_pixels'] == 1 and agreement['mean_iou_difference'] == 0
-    assert agreement['largest_logit_difference'] is None and agreement['largest_margin_lost'] == 0
+    assert 0 <= agreement['largest_logit_difference'] < 0.01 and agreement['largest_margin_lost'] == 0
+    assert about['network'] == {'million_parameters': 8.1e-05, 'gflops': None}
     assert about['verified_on'] == 'images of eval_input_reader'
 
 
@@ -264,7 +268,7 @@ def test_the_frozen_graph_is_optimised_unless_it_is_not_wanted(export, tmp_path,
 
 
 def test_a_narrow_frozen_graph_is_judged_by_its_mean_iou(export, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_check, 'REQUIRED_AGREEMENT', 2)
+    monkeypatch.setattr(export_check, 'EQUAL_PIXELS', 2)
     with pytest.raises(UserError, match=r'at least 200 % are required'):
         export(formats=('frozen_graph',))
     report = export(formats=('frozen_graph',), compute='bfloat16', weights='int8', verify_examples=4)
@@ -274,6 +278,51 @@ def test_a_narrow_frozen_graph_is_judged_by_its_mean_iou(export, model, tmp_path
     monkeypatch.setattr(export_check, 'ALLOWED_MIOU_LOSS', -1)  # no form is that much better
     with pytest.raises(UserError, match=r'frozen_inference_graph\.pb: .* below the model.*\. Use float32'):
         export(formats=('frozen_graph',), weights='bfloat16')
+
+
+def test_mixed_arithmetic_is_judged_by_its_class_ids(export, tmp_path, monkeypatch):
+    report = export(formats=('frozen_graph',), compute='mixed')
+    assert report.agreement['frozen_graph'].equal_pixels >= 0.999
+    about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
+    assert about['optimisation'] == {'frozen_graph': {'optimised': True, 'compute': 'mixed', 'weights': 'float32'}}
+    assert report.agreement['frozen_graph'].largest_logit_difference is None  # see engine.export_logits
+    ExportOptions(compute='mixed').check(has_records=False)
+    monkeypatch.setattr(export_check, 'EQUAL_PIXELS', 2)
+    with pytest.raises(UserError, match=r'frozen_inference_graph\.pb: .* at least 200 % are required'):
+        export(formats=('frozen_graph',), compute='mixed')
+
+
+def test_logits_are_compared_without_being_exported(export, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights_pass, '_SMALLEST', 1)
+    shape = {'input_shape': (2, 33, 41), 'verify_examples': 2}
+    differences = {}
+    for weights in ('float32', 'bfloat16'):
+        report = export(formats=('frozen_graph', 'saved_model', 'onnx'), weights=weights, **shape)
+        differences[weights] = {name: found.largest_logit_difference for name, found in report.agreement.items()}
+    assert max(differences['float32'].values()) < 0.01  # of logits up to 1000
+    assert differences['bfloat16'].pop('frozen_graph') > 0.1
+    assert max(differences['bfloat16'].values()) < 0.01
+    assert _names(tmp_path / 'export') == sorted([*FILES, 'model.onnx'])
+    onnx = str(tmp_path / 'export' / 'model.onnx')
+    assert not formats.of('onnx').has_output(onnx, 'logits')
+    about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
+    assert about['network']['gflops'] == float(f'{2 * 33 * 41 * 3 * 27 / 1e9:.4g}')
+    assert report_counts(Artefact(name='', path=onnx, kind='onnx')) == about['network']
+    assert report_counts(Artefact(name='', path=str(tmp_path / 'export' / 'other.onnx'), kind='onnx')) == {}
+
+
+def test_half_of_the_weights_that_is_too_little_names_the_form_that_keeps_them():
+    agreement = export_check.Agreement(
+        images=1,
+        equal_pixels=0.9985,
+        largest_logit_difference=None,
+        largest_margin_lost=0.1,
+        mean_iou=None,
+        mean_iou_of_model=None,
+    )
+    for name, hint in (('tflite_float16', r'\. tflite keeps the weights in float32$'), ('tflite', 'exported$')):
+        with pytest.raises(UserError, match=rf'99\.85 % of .* at least 99\.9 % are required; nothing was .*{hint}'):
+            export_check.require(name, agreement, coarse=False)
 
 
 def test_types_that_cannot_be_are_said(export):

@@ -74,13 +74,11 @@ class DeepExtractor(FeatureExtractor):
             return {'c5': images}
 
 
-def tiny_model(kind, extractor):
+def tiny_model(kind, extractor, norm=layers.BatchNorm(decay=0.9)):
     return kind(
         num_classes=3,
         feature_extractor=extractor,
-        hyperparams=layers.Hyperparams(
-            initializer=slim.variance_scaling_initializer(), batch_norm=layers.BatchNorm(decay=0.9)
-        ),
+        hyperparams=layers.Hyperparams(initializer=slim.variance_scaling_initializer(), batch_norm=norm),
         pixel_loss=SoftmaxCrossEntropy(),
     )
 

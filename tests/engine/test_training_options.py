@@ -123,6 +123,7 @@ def test_parts_on_two_devices_equal_those_on_one(tmp_path):
         assert done.returncode == 0, done.stderr
     one, two = tensors(tmp_path / '1'), tensors(tmp_path / '2')
     assert set(one) == set(two)
+    assert (one.pop('training/replicas'), two.pop('training/replicas')) == (1, 2)
     moved = {name for name in one if (one[name] != 0).any()}
     assert {HEAD, f'{HEAD}/Momentum', f'{HEAD}/{AVERAGE}'} <= moved
     for name, value in two.items():
@@ -194,7 +195,7 @@ def test_losses_of_regions_and_hard_pixels_with_a_recompute_plan_are_bit_equal(t
 
 
 def test_a_batch_that_does_not_come_out_even_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r'choose a multiple of --num_clones=1 \* train_config.gradient_accumul'):
+    with pytest.raises(UsageError, match=r'choose a multiple of .* devices, 1 \* train_config.gradient_accumul'):
         run(tmp_path, 'train_config { batch_size: 6 gradient_accumulation_steps: 4 }')
 
 

@@ -18,6 +18,7 @@ from engine import devices
 from recompute import backward
 from recompute.forward import ForwardGraph
 from recompute.plan import Mode, Planner, Request
+from tests.recompute.halving import HalvingPlanner
 from tests.recompute.nets import NETS, Net, images
 
 REQUESTS = {
@@ -27,6 +28,7 @@ REQUESTS = {
     'share': Request(share=0.9),
     'none': Request(mode=Mode.NONE),
 }
+NESTED = 'nested'
 _STEPS = 2
 
 Step = Callable[[], tuple[tf.Tensor, list[tf.Tensor]]]
@@ -72,10 +74,9 @@ def outcome(net: Net, step: Step) -> dict[str, np.ndarray]:
     return found
 
 
-def compare(name: str, request: Request) -> dict[str, Any]:
+def compare(name: str, planner: Planner) -> dict[str, Any]:
     """Names of what differs from plain training, and what the plan was."""
-    net, planner = Net(NETS[name]), Planner(request)
-    plain_net = Net(NETS[name])
+    net, plain_net = Net(NETS[name]), Net(NETS[name])
     plain, planned = outcome(plain_net, planned_step(plain_net, None)), outcome(net, planned_step(net, planner))
     assert planner.plan is not None
     return {
@@ -101,7 +102,8 @@ def main() -> None:
     results = {
         name: {
             'tape': distance_to_tape(name),
-            **{mode: compare(name, request) for mode, request in REQUESTS.items()},
+            **{mode: compare(name, Planner(request)) for mode, request in REQUESTS.items()},
+            NESTED: compare(name, HalvingPlanner()),
         }
         for name in NETS
     }

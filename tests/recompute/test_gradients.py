@@ -15,7 +15,8 @@ from recompute import backward
 from recompute.forward import ForwardGraph
 from recompute.plan import Mode, Planner, Request
 from tests.conftest import ROOT
-from tests.recompute.compare_gradients import REQUESTS, planned_step
+from tests.recompute.compare_gradients import NESTED, REQUESTS, planned_step
+from tests.recompute.halving import HalvingPlanner
 from tests.recompute.nets import NETS, Net
 
 _RECOMPUTE = 'recompute/'
@@ -35,7 +36,7 @@ def test_without_a_plan_gradients_are_the_tapes(compared: dict[str, Any], name: 
     assert compared[name]['tape'] < 2e-6
 
 
-@pytest.mark.parametrize('mode', REQUESTS)
+@pytest.mark.parametrize('mode', [*REQUESTS, NESTED])
 @pytest.mark.parametrize('name', NETS)
 def test_a_plan_changes_no_bit(compared: dict[str, Any], name: str, mode: str):
     """Objective, gradients and batch-norm averages of two steps: an average that moved twice would differ."""
@@ -57,9 +58,9 @@ def test_work_and_share_stay_within_what_was_asked(compared: dict[str, Any]):
         assert result['share']['kept'] <= 0.9 * result['share']['plain']
 
 
-def _traced(name: str, request: Request | None) -> tf.Graph:
+def _traced(name: str, request: Request | Planner | None) -> tf.Graph:
     net = Net(NETS[name])
-    step = planned_step(net, Planner(request) if request else None)
+    step = planned_step(net, Planner(request) if isinstance(request, Request) else request)
     return tf.function(step, autograph=False).get_concrete_function().graph
 
 
@@ -74,10 +75,11 @@ def _ancestors(op: tf.Operation) -> set[tf.Operation]:
     return found
 
 
+@pytest.mark.parametrize('nested', [False, True])
 @pytest.mark.parametrize('name', NETS)
-def test_every_copy_waits_for_the_end_of_the_forward_pass(name: str):
+def test_every_copy_waits_for_the_end_of_the_forward_pass(name: str, nested: bool):
     """Otherwise the executor would run it at once, since everything it reads is there: nothing would be saved."""
-    graph = _traced(name, Request(mode=Mode.MEMORY))
+    graph = _traced(name, HalvingPlanner() if nested else Request(mode=Mode.MEMORY))
     copies = [op for op in graph.get_operations() if _RECOMPUTE in op.name]
     (seed,) = [op for op in graph.get_operations() if op.name.startswith('backward/ones')][:1]
     assert copies and seed.control_inputs
@@ -97,14 +99,21 @@ def test_no_operation_runs_more_than_twice_but_late_ones():
     assert copied and len(copied) == len(set(copied))
 
 
+def test_plans_inside_plans_run_the_first_layers_most():
+    operations = _traced('residual', HalvingPlanner()).get_operations()
+    copies = [op for op in operations if _RECOMPUTE in op.name and op.type == 'Conv2D']
+    count = [sum(op.name.split(_RECOMPUTE)[1].startswith(f'conv{i}') for op in copies) for i in range(4)]
+    assert count[0] > 2 and count[0] == max(count) and count[3] <= 2
+
+
 def test_batch_norm_averages_are_moved_by_the_forward_pass_alone():
-    plain, planned = (_traced('chain', request) for request in (None, Request(mode=Mode.MEMORY)))
+    plain, planned = (_traced('chain', request) for request in (None, HalvingPlanner()))
     count = [sum(op.type.startswith('Assign') for op in graph.get_operations()) for graph in (plain, planned)]
     assert count[0] == count[1] == 8
 
 
 def test_a_stateful_draw_is_never_repeated():
-    operations = _traced('stateful_dropout', Request(mode=Mode.MEMORY)).get_operations()
+    operations = _traced('stateful_dropout', HalvingPlanner()).get_operations()
     assert sum(op.type == 'RandomUniform' for op in operations) == 3
 
 

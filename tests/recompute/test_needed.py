@@ -10,7 +10,8 @@ import tensorflow as tf
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
 from recompute.needed import BackwardPass, trace_backward
-from recompute.segments import KEEP_ALL, SegmentOptions
+from recompute.segments import SegmentOptions
+from recompute.treatment import KEEP_ALL
 
 _PIXELS = 128 * 128  # of one channel: 65,536 bytes; four channels count as an activation
 _FOUR = 4 * _PIXELS * 4

@@ -210,3 +210,88 @@ def test_choices_cover_the_chain_in_order():
     choices: list[Choice] = list(solution.choices)
     assert choices[0].first == 0 and choices[-1].last == 30
     assert all(a.last == b.first for a, b in itertools.pairwise(choices))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """Stages first + 1 .. last of a chain: a single one, or several that run again by the plan of their parts."""
+
+    first: int
+    last: int
+    parts: tuple[Tree, ...] = ()
+
+
+def every_plan(first: int, last: int) -> list[tuple[Tree, ...]]:
+    """Every way to cut stages into parts: single ones, whose output is kept, and longer ones with a plan of their own.
+
+    One part alone would only run the same plan once more.
+    """
+    if first == last:
+        return [()]
+    found = []
+    for end in range(first + 1, last + 1):
+        ways = [Tree(first, end)] if end - first == 1 else []
+        if end - first > 1 and end < last:
+            ways = [Tree(first, end, inside) for inside in every_plan(first, end)]
+        found += [(way, *rest) for way in ways for rest in _after(end, last)]
+    return found
+
+
+def _after(first: int, last: int) -> list[tuple[Tree, ...]]:
+    """Every way to cut what follows a first part; here one long part may be all there is."""
+    whole = [(Tree(first, last, inside),) for inside in every_plan(first, last)] if last - first > 1 else []
+    return every_plan(first, last) + whole
+
+
+class Machine:
+    """Carries a plan out stage by stage, with the outputs that are in memory at every moment."""
+
+    def __init__(self, chain: Chain):
+        self._chain = chain
+        self._held: set[int] = set()
+        self.peak = 0
+        self.runs = np.zeros(chain.length, int)
+
+    def train(self, plan: tuple[Tree, ...]) -> None:
+        """Forward and backward: a stage's output is dropped when the backward pass is past it."""
+        self._forward(plan, there=None)
+        for tree in reversed(plan):
+            self._backward(tree)
+
+    def _backward(self, tree: Tree) -> None:
+        if tree.parts:
+            self._forward(tree.parts, there=tree.last)
+            for part in reversed(tree.parts):
+                self._backward(part)
+        else:
+            self._held.remove(tree.last)
+
+    def _forward(self, plan: tuple[Tree, ...], there: int | None) -> None:
+        """Runs all stages, but the one whose output is there; the ends of the plan's parts stay."""
+        for tree in plan:
+            for stage in range(tree.first + 1, tree.last + 1):
+                if stage != there:
+                    self.runs[stage - 1] += 1
+            self._held.add(tree.last)
+            self.peak = max(self.peak, sum(self._chain.sizes[stage - 1] for stage in self._held))
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_plans_inside_plans_equal_brute_force(seed: int):
+    """Every plan of up to seven stages, carried out, beside which the planner's formula is not needed."""
+    rng = np.random.default_rng([3, seed])
+    chain = random_chain(rng, 7)
+    peaks, works = [], []
+    for plan in every_plan(0, chain.length):
+        machine = Machine(chain)
+        machine.train(plan)
+        peaks.append(machine.peak)
+        works.append(float((machine.runs - 1) @ chain.work))
+    peaks, works = np.array(peaks), np.array(works)
+    segments, reruns = chain.segments, chains.plain_reruns(chain.sizes.tolist(), chain.work.tolist())
+    for budget in {int(peaks.min()), int(peaks.max()), *rng.integers(peaks.min(), peaks.max() + 1, 3).tolist()}:
+        solution = planner.least_cost(segments, chain.length, budget, reruns)
+        assert solution is not None and solution.peak <= budget
+        assert solution.cost == works[peaks <= budget].min()
+    assert planner.least_cost(segments, chain.length, int(peaks.min()) - 1, reruns) is None
+    assert planner.least_peak(segments, chain.length, precision=0, reruns=reruns).peak == peaks.min()

@@ -9,7 +9,8 @@ from recompute import planner
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
 from recompute.needed import trace_backward
-from recompute.segments import KEEP_ALL, SegmentOptions
+from recompute.segments import SegmentOptions
+from recompute.treatment import KEEP_ALL
 from tests.recompute.nets import NETS, Net, images
 
 
@@ -45,7 +46,7 @@ def test_a_bound_leaves_out_nothing_of_use(options: SegmentOptions):
 
 
 def test_fewer_positions_make_a_plan_too(options: SegmentOptions):
-    coarse = options.all(every=3)
+    coarse = options.all(positions=[*range(0, options.length, 3), options.length])
     assert {position for pair in coarse for position in pair} == {*range(0, options.length, 3), options.length}
     assert (
         planner.least_peak(coarse, options.length).peak >= planner.least_peak(options.all(), options.length).peak * 0.99

@@ -20,38 +20,10 @@ from builders import config_loader
 from core.errors import CheckpointError, UsageError, UserError
 from engine import checkpoints, inference
 from protos.pipeline_pb2 import PipelineConfig
-from tests import tiny_run
 from tests.conftest import ROOT
 
-_CONFIG = """
-model {{
-  pspnet {{
-    num_classes: 3 filter_scale: 0.25 pooling_factors: [1, 2]
-    feature_extractor {{ type: 'resnet_v1_18' output_stride: 16 }}
-    loss {{ classification_loss {{ softmax {{}} }} use_auxiliary_loss: true }}
-  }}
-}}
-train_config {{
-  batch_size: 2 num_steps: 2 log_every_n_steps: 1 random_seed: 3
-  optimizer {{ momentum_optimizer {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }} }}
-  preprocessor_step {{ random_image_crop {{ crop_height: 33 crop_width: 33 }} }}
-}}
-train_input_reader {{
-  label_map_path: '{folder}/label_map.json'
-  tf_record_input_reader {{ input_path: '{folder}/eval-*.tfrecord' }}
-}}
-"""
 _LAYER = 'SharedFeatureExtractor/resnet_v1_18/block1/unit_1/lite_bottleneck_v1/conv1'
 _PYRAMID = 'PSPModule/Conv_1'  # 512 filters at any filter_scale
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory) -> Path:
-    """Records, a config, and `train/model.ckpt-2` with its slots."""
-    run = tiny_run.make(tmp_path_factory.mktemp('run'))
-    (run.folder / 'train.config').write_text(_CONFIG.format(folder=run.folder), encoding='utf-8')
-    assert train.main([f'--config_path={run.folder}/train.config', f'--logdir={run.folder}/train']) == 0
-    return run.folder
 
 
 @pytest.fixture
@@ -59,7 +31,7 @@ def flags(folder: Path, tmp_path: Path) -> list[str]:
     return [
         *('--config_path', str(folder / 'train.config'), '--input_checkpoint', str(folder / 'train')),
         *('--output_dir', str(tmp_path / 'out'), '--latency_size', '33,49', '--latency_images', '0'),
-        *('--recalibrate_batches', '0'),
+        *('--recalibrate_batches', '0', '--refit_batches', '0'),
     ]
 
 
@@ -131,6 +103,34 @@ def test_ranked_over_all_layers_with_pictures_and_zeros(flags, folder, tmp_path)
     assert int((np.abs(kernel).sum((0, 1, 2)) > 0).sum()) == widths[_PYRAMID]
 
 
+def test_refitted_from_its_training_records(flags, folder, tmp_path, capsys):
+    """The layers of inference, then the heads of training; a checkpoint of what the network has become."""
+    plain, out = tmp_path / 'plain', tmp_path / 'out'
+    assert compress.main([*flags, '--output_dir', str(plain)]) == 0
+    assert compress.main([*flags, '--refit_batches=1']) == 0
+
+    report = json.loads((out / 'compression.json').read_text())
+    rows = {row['layer']: row for row in report['refitted']}
+    assert list(rows) == [layer['layer'] for layer in report['layers']]
+    # The 3x3 layer behind the pyramid reads all of its levels.
+    left = {name: row['left'] for name, row in rows.items() if row['left']}
+    assert list(left.values()) == ['each output has more than 8192 inputs']
+    solved = [row for row in rows.values() if not row['left']]
+    assert all(row['error'] <= row['error_before'] for row in solved)
+    assert (
+        max(row['error_before'] for row in solved) > 0.1
+        and rows[_PYRAMID]['error'] < 0.9 * rows[_PYRAMID]['error_before']
+    )
+    assert f'refitted {len(solved)} of {len(rows)} layers' in capsys.readouterr().out
+
+    was, now = checkpoints.read(plain), checkpoints.read(out)
+    assert was.shapes == now.shapes
+    for leaf in ('weights', 'BatchNorm/gamma', 'BatchNorm/moving_mean'):
+        assert not np.array_equal(was.tensor(f'{_PYRAMID}/{leaf}'), now.tensor(f'{_PYRAMID}/{leaf}'))
+    slot = f'{_PYRAMID}/weights/Momentum'
+    assert np.array_equal(was.tensor(slot), now.tensor(slot))
+
+
 @pytest.mark.slow
 def test_taylor_reads_the_training_data_and_leaves_the_averages(flags, folder, tmp_path):
     small = ['--num_batches=1', '--compression_factor=0.99', '--divisor=16']
@@ -151,6 +151,8 @@ def test_taylor_reads_the_training_data_and_leaves_the_averages(flags, folder, t
             UserError,
             r'--target_flops: 2000 FLOPs cannot be reached; this network goes from .* to',
         ),
+        (['--refit_batches=-1'], UsageError, '--refit_batches: got -1, choose 0 or more'),
+        (['--refit_batches=1', '--soft_apply'], UsageError, '--soft_apply: its network has inputs that'),
         (['--divisor=0'], UsageError, '--divisor: got 0, choose 1 or more'),
         (['--target_latency_ms=-1'], UsageError, '--target_latency_ms: got -1, choose above 0'),
         (['--input_checkpoint=nothing'], CheckpointError, 'nothing: no such checkpoint'),

@@ -14,45 +14,10 @@ import numpy as np
 import pytest
 
 import compress
-import train
 from builders import config_loader
 from core.errors import UsageError
 from engine import checkpoints, inference
-from tests import tiny_run
 from tests.conftest import ROOT
-
-CONFIG = """
-model {{
-  pspnet {{
-    num_classes: 3 filter_scale: 0.25 pooling_factors: [1, 2]
-    feature_extractor {{ type: 'resnet_v1_18' output_stride: 16 }}
-    loss {{ classification_loss {{ softmax {{}} }} use_auxiliary_loss: true }}
-  }}
-}}
-train_config {{
-  batch_size: 2 num_steps: 2 log_every_n_steps: 1 random_seed: 3 save_checkpoint_every_n_steps: 1
-  optimizer {{ momentum_optimizer {{ learning_rate {{
-    cosine_decay_learning_rate {{ initial_learning_rate: 0.001 decay_steps: 2 }} warmup {{ num_steps: 1 }} }} }} }}
-  preprocessor_step {{ random_image_crop {{ crop_height: 33 crop_width: 33 }} }}
-}}
-train_input_reader {{
-  label_map_path: '{folder}/label_map.json'
-  tf_record_input_reader {{ input_path: '{folder}/eval-*.tfrecord' }}
-}}
-eval_input_reader {{
-  label_map_path: '{folder}/label_map.json'
-  tf_record_input_reader {{ input_path: '{folder}/eval-0.tfrecord' }}
-}}
-"""
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory) -> Path:
-    """Records, a config, and `train/model.ckpt-2` with its slots."""
-    run = tiny_run.make(tmp_path_factory.mktemp('run'))
-    (run.folder / 'train.config').write_text(CONFIG.format(folder=run.folder), encoding='utf-8')
-    assert train.main([f'--config_path={run.folder}/train.config', f'--logdir={run.folder}/train']) == 0
-    return run.folder
 
 
 @pytest.fixture
@@ -60,7 +25,17 @@ def flags(folder: Path, tmp_path: Path) -> list[str]:
     return [
         *('--config_path', str(folder / 'train.config'), '--input_checkpoint', str(folder / 'train')),
         *('--output_dir', str(tmp_path / 'out'), '--latency_size', '33,49', '--latency_images', '0'),
-        *('--recalibrate_batches', '1', '--iterations', '2', '--retrain_steps', '3', '--distill'),
+        *(
+            '--recalibrate_batches',
+            '1',
+            '--refit_batches',
+            '1',
+            '--iterations',
+            '2',
+            '--retrain_steps',
+            '3',
+            '--distill',
+        ),
     ]
 
 

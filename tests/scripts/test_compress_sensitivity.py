@@ -14,29 +14,18 @@ import pytest
 from PIL import Image
 
 import compress
-import train
 from builders import config_loader
 from core.errors import UsageError
 from engine.eval_lib import Evaluator
-from tests import tiny_run
 from tests.conftest import ROOT
-from tests.scripts.test_compress_iterations import CONFIG
 
 SKIPPED = 'resnet_v1_18/block2,resnet_v1_18/block3,resnet_v1_18/block4'  # fewer cells
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory) -> Path:
-    run = tiny_run.make(tmp_path_factory.mktemp('run'))
-    (run.folder / 'train.config').write_text(CONFIG.format(folder=run.folder), encoding='utf-8')
-    assert train.main([f'--config_path={run.folder}/train.config', f'--logdir={run.folder}/train']) == 0
-    return run.folder
 
 
 @pytest.mark.slow
 def test_killed_it_goes_on_and_its_report_drives_a_cut(folder, tmp_path):
     start = ['--config_path', str(folder / 'train.config'), '--input_checkpoint', str(folder / 'train')]
-    start += ['--latency_size=33,49', '--latency_images=0', '--recalibrate_batches=0']
+    start += ['--latency_size=33,49', '--latency_images=0', '--recalibrate_batches=0', '--refit_batches=0']
     out = tmp_path / 'worth'
     flags = [*start, f'--output_dir={out}', '--sensitivity', f'--skip_layers={SKIPPED}']
     flags += ['--sensitivity_shares=0.25,0.5', '--sensitivity_examples=1']

@@ -111,6 +111,12 @@ def test_parameter_server_flags_are_answered_by_one_line(argument, capsys):
     assert argument.split('=')[0] in line and 'use --num_clones' in line
 
 
+def test_a_wrong_tf_config_is_answered_before_anything_is_read(monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 5}}')
+    with pytest.raises(UsageError, match=r'^TF_CONFIG: task.index: got 5, choose from 0..1; an example: '):
+        train.main(REQUIRED)
+
+
 def test_defaults_say_nothing(capsys):
     train.check_flags(train.make_parser().parse_args(REQUIRED))
     assert capsys.readouterr().err == ''

@@ -99,7 +99,7 @@ def test_the_batch_is_shared_by_clones(plan, flags, tmp_path):
     printed = plan('--num_clones=2', '--clone_on_cpu')
     assert (printed['batch_size'], printed['replicas']) == (1, 2)
     odd = [*flags, '--plan_only', '--num_clones=2', '--set=train_config.batch_size=3']
-    with pytest.raises(UsageError, match='batch_size: got 3, choose a multiple of --num_clones=2'):
+    with pytest.raises(UsageError, match='batch_size: got 3, choose a multiple of the number of devices, 2'):
         train_mem_saving.main(odd)
 
 

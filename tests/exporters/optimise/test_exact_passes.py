@@ -209,3 +209,33 @@ def test_other_convolutions_stay_behind_the_enlargement(settings):
 
     _, after = _rewritten(function, (1, 5, 9, 2), commuting.convolve_first)
     assert [n.op for n in after.node if n.op in ('Conv2D', 'ResizeBilinear')] == ['ResizeBilinear', 'Conv2D']
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_whole_means_leave_pixels_whole_and_the_answer_as_it_is(stride):
+    mean = np.array([123.68, 116.78, 103.94], np.float32)
+    kernel, bias = graphs.noise(3, 3, 3, 5), graphs.noise(5, seed=1)
+    before, after = _rewritten(
+        lambda x: tf.nn.bias_add(tf.nn.conv2d(tf.cast(x, tf.float32) - mean, kernel, stride, 'SAME'), bias),
+        (1, 17, 19, 3),
+        pixels.as_convolution,
+        pixels.whole_means,
+        dtype=tf.uint8,
+    )
+    images = np.random.default_rng(0).integers(0, 256, (1, 17, 19, 3), np.uint8)
+    wanted, given = graphs.run(before, images), graphs.run(after, images)
+    np.testing.assert_allclose(given[:, 1:-1, 1:-1], wanted[:, 1:-1, 1:-1], atol=1e-3)
+    assert np.abs(given - wanted).max() < 0.5 * np.abs(kernel).sum((0, 1, 2)).max()  # at the border, half a level
+    constants = [tf.make_ndarray(node.attr['value'].tensor) for node in after.node if node.op == 'Const']
+    (shift,) = (value for value in constants if value.shape == (3,))
+    np.testing.assert_array_equal(shift, [-124, -117, -104])
+
+
+def test_whole_means_are_for_pixels_alone():
+    def pick(x):
+        return tf.nn.conv2d(x, np.eye(3, dtype=np.float32)[np.newaxis, np.newaxis], 1, 'SAME')
+
+    before, after = _rewritten(
+        lambda x: tf.nn.bias_add(pick(tf.nn.bias_add(pick(x), [0.3] * 3)), [0.0] * 3), (1, 5, 5, 3), pixels.whole_means
+    )
+    assert len(before.node) == len(after.node)

@@ -60,6 +60,14 @@ def test_bfloat16_reaches_every_convolution_but_the_classifier(frozen):
     assert _agreement(optimised, frozen) > 0.98
 
 
+def test_mixed_leaves_the_class_ids_and_takes_most_convolutions(frozen):
+    graph_def, images, ids = frozen
+    made = optimise.optimise(graph_def, outputs=[graphs.OUTPUT], compute='mixed', batches=lambda: iter([images]))
+    assert (graphs.run(made, images) == ids).mean() >= 0.999
+    types = [node.attr['T'].type for node in made.node if node.op == 'Conv2D']
+    assert 5 < types.count(tf.bfloat16.as_datatype_enum) < len(types)
+
+
 def test_free_sizes_are_kept_free():
     model = fake_model.FakeModel()
     graph_def = frozen_graph.freeze(Servable(model=model, num_classes=3).trace())
@@ -70,7 +78,7 @@ def test_free_sizes_are_kept_free():
 
 
 def test_an_unknown_type_is_refused(frozen):
-    with pytest.raises(ValueError, match=r"compute: got 'float8', choose from \['float32', 'bfloat16'\]"):
+    with pytest.raises(ValueError, match=r"compute: got 'float8', choose from \['float32', 'mixed', 'bfloat16'\]"):
         optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], compute='float8')
     with pytest.raises(ValueError, match="runtime: got 'onnx'"):
         optimise.optimise(frozen[0], outputs=[graphs.OUTPUT], runtime='onnx')

@@ -104,9 +104,12 @@ def _files(patterns: Any) -> tuple[list[str], list[str]]:
 
 
 def _read(files: list[str], channels: int, sample: int | None, progress: Callable[[int], object]) -> _Found:
+    from inputs import shard_manifest
+
     found = _Found()
     inspect = functools.partial(_inspect, _decoder(channels))
     per_file = None if sample is None else -(-sample // len(files))
+    shards = shard_manifest.of_files(files)
     with ThreadPoolExecutor(os.cpu_count() or 1) as executor:
         for path in files:
             inspected = 0
@@ -117,6 +120,9 @@ def _read(files: list[str], channels: int, sample: int | None, progress: Callabl
                 for index, result in enumerate(executor.map(inspect, wanted)):
                     _add(found, result, f'{path}, record {found.num_examples - len(chunk) + index + 1}')
                 progress(len(chunk))
+            said = shards[path].crc32 if path in shards else None
+            if said is not None and not found.damaged and shard_manifest.checksum(path) != said:
+                found.damaged.append(f'{path}: not the file that its manifest describes; convert or copy again')
     return found
 
 
@@ -140,13 +146,13 @@ def _chunks(path: str, found: _Found) -> Iterator[list[bytes]]:
 
 @functools.cache
 def _decoder(channels: int) -> Callable[..., Any]:
-    """`tf_example.decode_checked` as one compiled function: threads share it, and its errors read as in training."""
+    """`tf_example.decode` as one compiled function: threads share it, and its errors read as in training."""
     import tensorflow as tf
 
     from inputs import tf_example
 
     signature = [tf.TensorSpec([], tf.string)]
-    decode = functools.partial(tf_example.decode_checked, channels=channels)
+    decode = functools.partial(tf_example.decode, channels=channels)
     return tf.function(decode, input_signature=signature, autograph=False)
 
 

@@ -1,6 +1,7 @@
 """Names shared across folders: TFRecord features, example keys, prediction keys.
 
-The TFRecord names are those of the public reference implementation, so its records are read as they are.
+The TFRecord names are those of the public reference implementation, so its records are read as they are; those of raw
+pixels and tiles are this project's.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ class RecordFields(enum.StrEnum):
     IMAGE_HEIGHT = 'image/height'
     IMAGE_WIDTH = 'image/width'
     IMAGE_CHANNELS = 'image/channels'
+    IMAGE_RAW = 'image/raw'
+    IMAGE_TILES = 'image/tiles'
+    IMAGE_SHAPE = 'image/shape'
+    TILE_SIZE = 'image/tile_size'
     LABEL_ENCODED = 'image/segmentation/class/encoded'
     LABEL_FORMAT = 'image/segmentation/class/format'
+    LABEL_TILES = 'image/segmentation/class/tiles'
     INSTANCES_ENCODED = 'image/segmentation/instance/encoded'
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from dataset_tools.pairs import Pair
+from dataset_tools.pairs import ORIGINAL, Encoding, Pair
 from inputs import tf_example
 from inputs.label_map import LabelMap
 
@@ -20,7 +21,7 @@ LabelReader = Callable[[str, tuple[int, int]], np.ndarray]
 # The path of a label -> the path of its picture of instance ids.
 InstancePath = Callable[[str], str]
 
-_KEPT_FORMATS = {'PNG': 'png', 'JPEG': 'jpeg'}
+_KEPT_FORMATS = ('PNG', 'JPEG')
 _KEPT_MODES = ('RGB', 'L', 'RGBA', 'P', 'LA')
 _LABEL_MODES = ('L', 'P', '1', 'I', 'I;16', 'I;16B')
 _UNDECODABLE = (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError)
@@ -46,32 +47,44 @@ def convert(
     label_map: LabelMap,
     read_label: LabelReader,
     instance_path: InstancePath | None = None,
+    encoding: Encoding = ORIGINAL,
 ) -> Converted:
-    """Decodes and checks both files; PNG and JPEG images are stored bit for bit, others as PNG, labels as grey PNG.
+    """Decodes and checks both files, and stores them as the encoding says; see docs/datasets.md.
 
     Args:
       instance_path: given, the picture of instance ids is stored too, as 16-bit PNG.
+      encoding: of the image and, where it is `raw` or `tiles`, of the label; which is a grey PNG otherwise.
 
     Raises BadPair.
     """
-    image_bytes, image_format, size = _read_image(pair.image)
-    label_bytes = instances_bytes = None
+    stored = _read_image(pair.image, encoding)
+    size = stored.size
+    label = instances_bytes = None
     class_pixels = np.zeros(label_map.num_classes + 1, np.int64)
     if pair.label is not None:
         class_ids = _read_label(pair, size, read_label)
         class_pixels = count_classes(class_ids, label_map, pair.label)
-        label_bytes = _png(Image.fromarray(class_ids.astype(np.uint8)))
+        label = class_ids.astype(np.uint8)
         if instance_path:
             instances_bytes = _png(Image.fromarray(_read_instances(instance_path(pair.label), size)))
-    example = tf_example.encode(
-        image_bytes=image_bytes,
-        image_format=image_format,
-        label_bytes=label_bytes,
-        instances_bytes=instances_bytes,
-        filename=filename,
-        height=size[0],
-        width=size[1],
-    )
+    if encoding.stores_pixels:
+        example = tf_example.encode_pixels(
+            image=_pixels(stored.content, pair.image),
+            label=label,
+            in_tiles=encoding.name == 'tiles',
+            instances_bytes=instances_bytes,
+            filename=filename,
+        )
+    else:
+        example = tf_example.encode(
+            image_bytes=stored.content,
+            image_format=stored.format,
+            label_bytes=None if label is None else _png(Image.fromarray(label)),
+            instances_bytes=instances_bytes,
+            filename=filename,
+            height=size[0],
+            width=size[1],
+        )
     return Converted(example.SerializeToString(deterministic=True), size, class_pixels)
 
 
@@ -115,8 +128,16 @@ def remapped(read: LabelReader, table: dict[int, int], *, default: int | None = 
     return read_and_map
 
 
-def _read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
-    """(encoded bytes, `png` or `jpeg`, (height, width))."""
+@dataclass(frozen=True)
+class _Stored:
+    """An encoded picture: `format` is png or jpeg, `size` height and width."""
+
+    content: bytes
+    format: str
+    size: tuple[int, int]
+
+
+def _read_image(path: str, encoding: Encoding) -> _Stored:
     if not os.path.isfile(path):
         raise BadPair(f'{path}: no such image')
     try:
@@ -124,17 +145,41 @@ def _read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
             content = file.read()
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
-            size = (picture.height, picture.width)
-            if picture.format in _KEPT_FORMATS and picture.mode in _KEPT_MODES:
-                return content, _KEPT_FORMATS[picture.format], size
-            if picture.mode.startswith(('I', 'F')):
-                raise BadPair(f'{path}: 8 bits a channel are needed, this picture is {picture.mode}')
-            kept = picture if picture.mode in _KEPT_MODES else picture.convert('RGB')
-            return _png(kept), 'png', size
+            return _stored(picture, content, path, encoding)
     except UnidentifiedImageError as error:
         raise BadPair(f'{path}: cannot be decoded as an image: not a picture, or of an unknown format') from error
     except _UNDECODABLE as error:
         raise BadPair(f'{path}: cannot be decoded as an image: {error}') from error
+
+
+def _stored(picture: Image.Image, content: bytes, path: str, encoding: Encoding) -> _Stored:
+    size = (picture.height, picture.width)
+    if picture.mode.startswith(('I', 'F')):
+        raise BadPair(f'{path}: 8 bits a channel are needed, this picture is {picture.mode}')
+    kept = picture.format in _KEPT_FORMATS and picture.mode in _KEPT_MODES
+    if encoding.name == 'jpeg' and not (kept and picture.format == 'JPEG'):
+        if picture.mode not in ('RGB', 'L') and picture.has_transparency_data:
+            raise BadPair(f'{path}: JPEG has no fourth channel, this picture is {picture.mode}')
+        return _Stored(_jpeg(picture, encoding.jpeg_quality), 'jpeg', size)
+    if kept:
+        return _Stored(content, 'jpeg' if picture.format == 'JPEG' else 'png', size)
+    return _Stored(_png(picture if picture.mode in _KEPT_MODES else picture.convert('RGB')), 'png', size)
+
+
+def _pixels(content: bytes, path: str) -> np.ndarray:
+    """uint8 [H, W, C], by the decoder that would decode them in training."""
+    try:
+        return tf.io.decode_image(content, expand_animations=False).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise BadPair(f'{path}: cannot be decoded as an image: {error.message.splitlines()[0]}') from error
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    """Colours at full resolution: edges between classes stay where they are."""
+    buffer = io.BytesIO()
+    kept = picture if picture.mode in ('RGB', 'L') else picture.convert('RGB')
+    kept.save(buffer, 'JPEG', quality=quality, subsampling=0)
+    return buffer.getvalue()
 
 
 def _read_label(pair: Pair, size: tuple[int, int], read_label: LabelReader) -> np.ndarray:

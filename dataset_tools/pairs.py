@@ -22,6 +22,28 @@ class Pair:
     label: str | None
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How images are stored in records; the help of `--encoding` says what each is.
+
+    Attributes:
+      name: one of `ENCODINGS`.
+      jpeg_quality: of `jpeg`, 1..100.
+    """
+
+    name: str = 'original'
+    jpeg_quality: int = 95
+
+    @property
+    def stores_pixels(self) -> bool:
+        """Whether a crop is read without decoding the rest; labels are stored in tiles then."""
+        return self.name in ('raw', 'tiles')
+
+
+ENCODINGS = ('original', 'jpeg', 'tiles', 'raw')
+ORIGINAL = Encoding()
+
+
 def match_stems(
     images: Sequence[str],
     labels: Sequence[str],
@@ -108,6 +130,17 @@ def add_output_flags(parser: argparse.ArgumentParser, *, num_shards: int) -> Non
     parser.add_argument(
         '--shuffle_seed', type=int, default=0, help='pairs are shuffled with this seed before they are cut into shards'
     )
+    parser.add_argument(
+        '--encoding',
+        choices=ENCODINGS,
+        default=ORIGINAL.name,
+        help='original (default): PNG and JPEG files bit for bit, others as PNG; tiles: exact pixels in compressed '
+        'tiles, of which training decodes those under the crop; raw: exact pixels, uncompressed; jpeg: PNG too becomes '
+        'JPEG, which loses a little. docs/datasets.md compares them',
+    )
+    parser.add_argument(
+        '--jpeg_quality', type=int, default=ORIGINAL.jpeg_quality, help='of --encoding jpeg, 1..100 (default: 95)'
+    )
     command_line.add_boolean(parser, 'skip_bad', default=False, help='leave bad pairs out instead of failing')
     command_line.add_boolean(parser, 'overwrite', default=False, help='replace records made from other inputs')
 
@@ -116,8 +149,13 @@ def output_arguments(flags: argparse.Namespace) -> dict:
     """Keyword arguments of `record_writer.write_records` from the flags, checked."""
     if flags.num_shards < 1:
         raise UsageError(f'--num_shards: got {flags.num_shards}, choose 1 or more')
+    if not 1 <= flags.jpeg_quality <= 100:
+        raise UsageError(f'--jpeg_quality: got {flags.jpeg_quality}, choose 1..100')
+    if flags.encoding != 'jpeg' and flags.jpeg_quality != ORIGINAL.jpeg_quality:
+        raise UsageError(f'--jpeg_quality: of --encoding jpeg alone, got --encoding {flags.encoding}')
     names = ('output_dir', 'num_shards', 'num_threads', 'shuffle_seed', 'skip_bad', 'overwrite')
-    return {name: getattr(flags, name) for name in names}
+    encoding = Encoding(flags.encoding, flags.jpeg_quality)
+    return {'encoding': encoding, **{name: getattr(flags, name) for name in names}}
 
 
 def _by_key(paths: Sequence[str], suffix: str, root: str | None) -> dict[str, str]:

@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from core.errors import DataError, UserError
 from dataset_tools.conversion import BadPair, Converted, InstancePath, LabelReader, convert
-from dataset_tools.pairs import Pair
+from dataset_tools.pairs import ORIGINAL, Encoding, Pair
+from inputs import shard_manifest
 from inputs.label_map import LabelMap
 
 _FRAMING_BYTES = 16  # length, its checksum, and the checksum of the data, of each record
@@ -39,6 +40,7 @@ def write_records(
     read_label: LabelReader,
     num_shards: int,
     instance_path: InstancePath | None = None,
+    encoding: Encoding = ORIGINAL,
     shuffle_seed: int = 0,
     num_threads: int = 0,
     skip_bad: bool = False,
@@ -53,6 +55,7 @@ def write_records(
       label_map: which ids are allowed; saved beside as `label_map.json`.
       read_label: the label file's path and the image's size -> class ids.
       instance_path: the label file's path -> that of its picture of instance ids, which is then stored too.
+      encoding: how images are stored.
       num_shards: 1 or more; no more than there are pairs are written.
       shuffle_seed: of the order.
       num_threads: 0 takes one per core; the output does not depend on it.
@@ -65,8 +68,8 @@ def write_records(
     """
     if not pairs:
         raise DataError(f'{name}: no pairs to convert')
-    fingerprint = _fingerprint(pairs, label_map, num_shards, shuffle_seed, instance_path)
-    job = _Job(output_dir, name, min(num_shards, len(pairs)), fingerprint)
+    fingerprint = _fingerprint(pairs, label_map, num_shards, shuffle_seed, instance_path, encoding)
+    job = _Job(output_dir, name, min(num_shards, len(pairs)), fingerprint, encoding)
     finished = job.finished_manifest(overwrite)
     if finished is not None and (skip_bad or not finished['skipped']):
         print(f'{job.path(name)}: already there, made from the same files')
@@ -74,7 +77,9 @@ def write_records(
     shuffled = list(pairs)
     random.Random(shuffle_seed).shuffle(shuffled)
     try:
-        one = functools.partial(convert, label_map=label_map, read_label=read_label, instance_path=instance_path)
+        one = functools.partial(
+            convert, label_map=label_map, read_label=read_label, instance_path=instance_path, encoding=encoding
+        )
         return _convert_all(job, shuffled, label_map, one, num_threads or os.cpu_count() or 1, skip_bad)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f'{output_dir}: cannot write: {_reason(error)}; run again to continue') from error
@@ -83,8 +88,9 @@ def write_records(
 class _Job:
     """Where the files of one conversion lie."""
 
-    def __init__(self, output_dir: str, name: str, num_shards: int, fingerprint: str):
+    def __init__(self, output_dir: str, name: str, num_shards: int, fingerprint: str, encoding: Encoding):
         self.output_dir, self.name, self.num_shards, self.fingerprint = output_dir, name, num_shards, fingerprint
+        self.encoding = encoding
         self.partial = os.path.join(output_dir, f'{name}.partial')
         self.shards = [f'{name}-{i:05d}-of-{num_shards:05d}' for i in range(num_shards)]
 
@@ -132,7 +138,7 @@ class _Job:
         for path in tf.io.gfile.glob(self.path(f'{self.name}-*-of-*')):
             if os.path.basename(path) not in kept:
                 tf.io.gfile.remove(path)
-        _write_json(self.manifest_path, manifest)
+        _write_text(self.manifest_path, shard_manifest.to_text(manifest))
         tf.io.gfile.rmtree(self.partial)
 
 
@@ -189,29 +195,32 @@ def _write_shard(job: _Job, shard: str, results: Iterator[Converted | BadPair]) 
     path = os.path.join(job.partial, shard)
     sizes: Counter[str] = Counter()
     class_pixels: list[int] = []
-    skipped, num_examples, expected_bytes = [], 0, 0
+    skipped, offsets, expected_bytes = [], [], 0
     with tf.io.TFRecordWriter(f'{path}.tmp') as writer:
         for result in results:
             if isinstance(result, BadPair):
                 skipped.append(str(result))
                 continue
             writer.write(result.serialized)
-            num_examples += 1
+            offsets.append(expected_bytes)
             expected_bytes += len(result.serialized) + _FRAMING_BYTES
             sizes[f'{result.size[0]}x{result.size[1]}'] += 1
             class_pixels = [a + int(b) for a, b in zip_longest(class_pixels, result.class_pixels, fillvalue=0)]
     if _file_size(f'{path}.tmp') != expected_bytes:
         raise OSError(f'{path}.tmp is shorter than what was written; is the disk full?')
+    checksum = shard_manifest.checksum(f'{path}.tmp')
     tf.io.gfile.rename(f'{path}.tmp', path, overwrite=True)
     report = {
         'file': shard,
-        'num_examples': num_examples,
+        'num_examples': len(offsets),
         'bytes': expected_bytes,
+        'crc32': checksum,
+        'offsets': offsets,
         'sizes': dict(sizes),
         'class_pixels': class_pixels,
         'skipped': skipped,
     }
-    _write_json(f'{path}.json', report)
+    _write_text(f'{path}.json', json.dumps(report) + '\n')
     return report
 
 
@@ -224,12 +233,13 @@ def _manifest(job: _Job, reports: list[dict[str, Any]], label_map: LabelMap) -> 
     return {
         'name': job.name,
         'num_examples': sum(report['num_examples'] for report in reports),
+        'encoding': job.encoding.name,
         'num_classes': label_map.num_classes,
         'ignore_label': label_map.ignore_label,
         'sizes': dict(sorted(sizes.items())),
         'class_pixels': dict(zip(label_map.names, totals[:-1], strict=True)),
         'ignored_pixels': totals[-1],
-        'shards': [{key: report[key] for key in ('file', 'num_examples', 'bytes')} for report in reports],
+        'shards': [{key: report.get(key) for key in shard_manifest.KEYS} for report in reports],
         'skipped': [line for report in reports for line in report['skipped']],
         'fingerprint': job.fingerprint,
     }
@@ -258,9 +268,12 @@ def _fingerprint(
     num_shards: int,
     shuffle_seed: int,
     instance_path: InstancePath | None,
+    encoding: Encoding,
 ) -> str:
-    """Changes when a file, its size or time, the classes or the layout change."""
+    """Changes when a file, its size or time, the classes, the layout or the encoding change."""
     digest = hashlib.sha256(f'{num_shards} {shuffle_seed} {label_map.to_json()}'.encode())
+    if encoding != ORIGINAL:
+        digest.update(str(encoding).encode())
     for pair in pairs:
         instances = [instance_path(pair.label)] if instance_path and pair.label else []
         for path in (pair.image, pair.label, *instances):

@@ -9,6 +9,7 @@ reference implementation does.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -31,15 +32,20 @@ _RESIZERS = {
 RESIZE_METHODS = tuple(_RESIZERS)
 
 
-def chain(steps: Sequence[Augmentation]) -> Augmentation:
-    """Applies `steps` in order; step i gets a seed of its own, folded from the seed and i."""
+def chain(steps: Sequence[Augmentation], first_position: int = 0) -> Augmentation:
+    """Applies `steps` in order; step i gets a seed of its own, folded from the seed and `first_position` + i."""
 
     def apply(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Example:
-        for position, step in enumerate(steps):
-            image, label = step(image, label, tf.random.experimental.stateless_fold_in(seed, position))
+        for position, step in enumerate(steps, first_position):
+            image, label = step(image, label, seed_of(seed, position))
         return image, label
 
     return apply
+
+
+def seed_of(seed: tf.Tensor, position: int) -> tf.Tensor:
+    """int32 [2], of the step at this position of a chain."""
+    return tf.random.experimental.stateless_fold_in(seed, position)
 
 
 def resize_image(
@@ -98,9 +104,14 @@ def set_fixed_image_size(
 
 def random_scale(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_ratio: float, max_ratio: float) -> Example:
     """Resizes both sides by one ratio, uniform in [min_ratio, max_ratio); new side = int(side * ratio)."""
+    size = draw_scaled_size(tf.shape(image)[:2], seed, min_ratio=min_ratio, max_ratio=max_ratio)
+    return _resize(image, label, size, 'bilinear')
+
+
+def draw_scaled_size(size: tf.Tensor, seed: tf.Tensor, *, min_ratio: float, max_ratio: float) -> tf.Tensor:
+    """int32 [2], the size that `random_scale` gives a picture of the size int32 [2]."""
     ratio = _uniform(seed, min_ratio, max_ratio)
-    size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * ratio, tf.int32)
-    return _resize(image, label, tf.maximum(size, 1), 'bilinear')
+    return tf.maximum(tf.cast(tf.cast(size, tf.float32) * ratio, tf.int32), 1)
 
 
 def random_crop(
@@ -126,7 +137,41 @@ def random_crop(
       ignore_label: of the padding; it does not count as a class.
     """
     image, label = pad_to_at_least(image, label, height=height, width=width, ignore_label=ignore_label)
-    room = tf.shape(label) - [height, width] + 1
+    offset = draw_window(
+        lambda offset: tf.slice(label, offset, [height, width]),
+        tf.shape(label),
+        seed,
+        height=height,
+        width=width,
+        max_class_share=max_class_share,
+        ignore_label=ignore_label,
+    )
+    image = tf.slice(image, tf.concat([offset, [0]], 0), [height, width, image.shape[-1]])
+    return _with_size(image, tf.slice(label, offset, [height, width]), height, width)
+
+
+def draw_window(
+    label_at: Callable[[tf.Tensor], tf.Tensor],
+    size: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    height: int,
+    width: int,
+    max_class_share: float,
+    ignore_label: int,
+) -> tf.Tensor:
+    """int32 [2], top and left of the window that `random_crop` takes of a picture of the size int32 [2].
+
+    Args:
+      label_at: (top and left int32 [2]) -> the label int32 [h, w] there, as far as the picture reaches.
+      size: of the picture; where it is smaller than the window, the window begins at 0.
+      seed: int32 [2].
+      height: of the window.
+      width: of the window.
+      max_class_share: see `random_crop`.
+      ignore_label: does not count as a class.
+    """
+    room = tf.maximum(size - [height, width], 0) + 1
 
     def window(attempt: tf.Tensor) -> tf.Tensor:
         seeds = tf.random.experimental.stateless_fold_in(seed, attempt)
@@ -137,12 +182,11 @@ def random_crop(
     if max_class_share < 1:
 
         def too_uniform(attempt: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-            share = _largest_share(tf.slice(label, offset, [height, width]), ignore_label)
+            share = _largest_share(label_at(offset), ignore_label)
             return (attempt < _CROP_ATTEMPTS) & (share > max_class_share)
 
         _, offset = tf.while_loop(too_uniform, lambda i, _: (i + 1, window(i)), (tf.constant(1), offset))
-    image = tf.slice(image, tf.concat([offset, [0]], 0), [height, width, image.shape[-1]])
-    return _with_size(image, tf.slice(label, offset, [height, width]), height, width)
+    return offset
 
 
 def random_horizontal_flip(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Example:
@@ -199,7 +243,8 @@ def random_contrast(
     image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_factor: float, max_factor: float
 ) -> Example:
     """Scales the distance of each channel to its mean over the picture."""
-    mean = tf.reduce_mean(image, [0, 1])
+    # One axis after the other: both at once take five times as long on a CPU.
+    mean = tf.reduce_mean(tf.reduce_mean(image, 0), 0)
     return _to_range((image - mean) * _uniform(seed, min_factor, max_factor) + mean), label
 
 
@@ -207,7 +252,7 @@ def random_saturation(
     image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_factor: float, max_factor: float
 ) -> Example:
     """Scales the saturation (HSV): 0 is grey, 1 leaves the picture as it is."""
-    return _to_range(tf.image.adjust_saturation(image, _uniform(seed, min_factor, max_factor))), label
+    return _to_range(_saturate(image, _uniform(seed, min_factor, max_factor))), label
 
 
 def random_hue(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, max_delta: float) -> Example:
@@ -218,17 +263,29 @@ def random_hue(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, max_delta
 def random_gamma(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_gamma: float, max_gamma: float) -> Example:
     """255 * (image / 255) ** gamma, log gamma uniform: above 1 darkens the middle tones, below 1 lifts them."""
     gamma = tf.exp(_uniform(seed, math.log(min_gamma), math.log(max_gamma)))
-    return _to_range(255 * tf.pow(_to_range(image) / 255, gamma)), label
+    # Ten times as fast as tf.pow, and as exact as 8 bits need; the logarithm of 0 gives 0 again.
+    return _to_range(255 * tf.exp(gamma * tf.math.log(_to_range(image) / 255))), label
 
 
 def pad_to_at_least(image: tf.Tensor, label: tf.Tensor, *, height: int, width: int, ignore_label: int = 255) -> Example:
     """Pads at the bottom and the right up to height x width, with `PADDING_COLOR` and `ignore_label`."""
     missing = tf.maximum([height, width] - tf.shape(label), 0)
-    paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
     color = _padding_color(image)
-    padded = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
-    image = tf.ensure_shape(padded, [None, None, image.shape[-1]])  # one channel is forgotten otherwise
-    return image, tf.pad(label, paddings, constant_values=ignore_label)
+
+    def padded() -> Example:
+        paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
+        pixels = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
+        return pixels, tf.pad(label, paddings, constant_values=ignore_label)
+
+    result = tf.cond(tf.reduce_any(missing > 0), padded, lambda: (image, label))
+    # One channel is forgotten otherwise.
+    return tf.ensure_shape(result[0], [None, None, image.shape[-1]]), tf.ensure_shape(result[1], [None, None])
+
+
+def pad_to(image: tf.Tensor, label: tf.Tensor, *, height: int, width: int, ignore_label: int = 255) -> Example:
+    """`pad_to_at_least` of pictures that are no larger, which then have this static size."""
+    image, label = pad_to_at_least(image, label, height=height, width=width, ignore_label=ignore_label)
+    return _with_size(image, label, height, width)
 
 
 def _resize(image: tf.Tensor, label: tf.Tensor, size: tf.Tensor, method: str) -> Example:
@@ -238,6 +295,19 @@ def _resize(image: tf.Tensor, label: tf.Tensor, size: tf.Tensor, method: str) ->
     label = tf.raw_ops.ResizeNearestNeighbor(images=label[tf.newaxis, ..., tf.newaxis], size=size, align_corners=True)
     # A bicubic resize overshoots at edges.
     return (_to_range(image) if method == 'bicubic' else image), label[0, ..., 0]
+
+
+def _saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """The saturation of HSV times `factor`, 1 at most; hue and value stay.
+
+    With V = max and S = (max - min) / max, a channel c is V - (V - c) S' / S: no HSV is computed.
+    """
+    channels = tf.unstack(image, axis=-1)
+    value = functools.reduce(tf.maximum, channels)
+    spread = value - functools.reduce(tf.minimum, channels)
+    relative = tf.minimum(factor, value / tf.maximum(spread, 1e-6))
+    rest = value * (1 - relative)
+    return tf.stack([channel * relative + rest for channel in channels], -1)
 
 
 def _flip(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, axis: int) -> Example:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import DataError
-from core.fields import FILENAME, IGNORE_LABEL
+from core.fields import FILENAME, IGNORE_LABEL, LABEL
 from inputs import pipeline, tf_example
 
 _LOGGER = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ def _count(files: Sequence[str], num_classes: int, ignore_label: int) -> ClassHi
 @tf.autograph.experimental.do_not_convert
 def _ids(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(file name, pixels int32 [256] of each id) of one record; its image is not decoded."""
-    example = tf_example.parse(serialized)
-    label = tf.reshape(tf_example.decode_label(example), [-1])
+    example = tf_example.decode_label(serialized)
+    label = tf.cast(tf.reshape(example[LABEL], [-1]), tf.int32)
     return example[FILENAME], tf.math.bincount(label, minlength=_NUM_IDS, maxlength=_NUM_IDS)
 
 

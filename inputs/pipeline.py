@@ -13,14 +13,16 @@ import tensorflow as tf
 
 from core.errors import DataError, UsageError
 from core.fields import FILENAME, IGNORE_LABEL, IMAGE, INSTANCES, LABEL, RecordFields
-from inputs import tf_example
-from inputs.augmentations import Augmentation, chain
+from inputs import shard_manifest, tf_example
+from inputs.augmentations import Augmentation
 from inputs.data_errors import PIPELINE_ERRORS, user_errors, what_is_wrong
 from inputs.decoded_records import DecodedRecords
-from inputs.record_files import expected_counts, record_files
+from inputs.record_files import record_files
 from inputs.record_framing import Damage
 from inputs.record_index import Order, RecordIndex, replacements
+from inputs.scaled_crop import chain
 from inputs.share import Share
+from inputs.tf_example import LabelCheck, StoredExample
 
 __all__ = [
     'DamagedRecords',
@@ -36,8 +38,11 @@ __all__ = [
 _READ_BUFFER_BYTES = 1 << 20
 _ENDLESS = 1 << 62
 
-# Data sets that decode to less than this are decoded once, into memory.
-CACHE_LIMIT_BYTES = 1 << 30
+# Data sets that decode to less than this are decoded once, into memory: CamVid's 367 pictures take 254 MB.
+CACHE_LIMIT_BYTES = 256_000_000
+
+# What is kept ready for the next steps, batches in training and examples in evaluation.
+BATCHES_AHEAD = 2
 
 # AutoGraph has nothing to convert here and takes a second to find that out.
 _plain = tf.autograph.experimental.do_not_convert
@@ -67,7 +72,7 @@ class TrainingRecords:
       ignore_label: of pixels without a class.
       shuffle: False keeps files sorted and examples in order.
       num_parallel_calls: examples decoded and augmented at a time; None lets tf.data choose.
-      channels: of the images, 1, 3 or 4; see `tf_example.decode_image`.
+      channels: of the images, 1, 3 or 4; see `tf_example.parse`.
       cache_limit_bytes: decoded size up to which the data set is kept decoded; 0 never.
       allow_damaged_framing: use what is whole in a file that is cut off or has a damaged length.
 
@@ -92,14 +97,14 @@ class TrainingRecords:
         allow_damaged_framing: bool = False,
     ):
         files = record_files(patterns, check_lengths=not allow_damaged_framing)
-        self._index = RecordIndex(files, expected_counts(files))
+        self._index = RecordIndex(files, shard_manifest.of_files(files))
         self.framing_damages = self._index.damages
         if self.framing_damages and not allow_damaged_framing:
             raise DamagedRecords(dict(enumerate(self.framing_damages)))
         if not len(self._index):
             raise DataError(f'{files[0]}: no whole record in {len(files)} files')
         self._augment, self._shuffle, self._channels = chain(augmentations), shuffle, channels
-        self._num_classes, self._ignore_label = num_classes, ignore_label
+        self._check_label = _check_ids(num_classes=num_classes, ignore_label=ignore_label)
         self._parallel = num_parallel_calls or tf.data.AUTOTUNE
         self._read = self._index.reader()
         self._left_out: set[int] = set()
@@ -165,7 +170,7 @@ class TrainingRecords:
                 return epoch, turn, self._read(number)
 
             def decode(epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-                return prepare(epoch, turn, self._decode(serialized))
+                return prepare(epoch, turn, self._parse(serialized))
 
             dataset = dataset.map(_plain(read), num_parallel_calls=self._parallel)
             dataset = dataset.map(_plain(decode), num_parallel_calls=self._parallel)
@@ -192,7 +197,7 @@ class TrainingRecords:
         def decode(
             number: tf.Tensor, epoch: tf.Tensor, turn: tf.Tensor, serialized: tf.Tensor
         ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-            return number, prepare(epoch, turn, self._decode(serialized))
+            return number, prepare(epoch, turn, self._parse(serialized))
 
         def with_number(numbers: tf.Tensor, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             return numbers[0], batch
@@ -210,8 +215,7 @@ class TrainingRecords:
     def damage(self, number: int) -> Damage | None:
         """What is wrong with the record, if anything is."""
         try:
-            decode = _one_by_one(self._num_classes, self._ignore_label, self._channels)
-            decode(self._read(tf.constant(number, tf.int64)))
+            _one_by_one(self._check_label, self._channels)(self._read(tf.constant(number, tf.int64)))
             return None
         except PIPELINE_ERRORS as error:
             reason = what_is_wrong(error)
@@ -222,21 +226,21 @@ class TrainingRecords:
     def _damages(self, numbers: Iterable[int]) -> dict[int, Damage]:
         return {number: damage for number in numbers if (damage := self.damage(number)) is not None}
 
-    def _prepare(
-        self, seed: int, epoch: tf.Tensor, turn: tf.Tensor, example: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def _prepare(self, seed: int, epoch: tf.Tensor, turn: tf.Tensor, example: StoredExample) -> dict[str, tf.Tensor]:
         """The example augmented, as its turn in the epoch has it."""
         epoch_seed = tf.stack([tf.constant(seed, tf.int32), tf.cast(epoch, tf.int32)])
         example_seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(turn, tf.int32))
-        label = tf.cast(example[LABEL], tf.int32)
-        image, label = self._augment(tf.cast(example[IMAGE], tf.float32), label, example_seed)
-        return {IMAGE: image, LABEL: label, FILENAME: example[FILENAME]}
+        image, label = self._augment(example.image, example.label, example.size, example_seed)
+        return {IMAGE: image, LABEL: label, FILENAME: example.filename}
 
     def _order(self, seed: int) -> Order:
         return Order(self.num_records, seed=seed if self._shuffle else None, left_out=self._left_out)
 
+    def _parse(self, serialized: tf.Tensor) -> StoredExample:
+        return tf_example.parse(serialized, self._channels, self._check_label)
+
     def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _decode(serialized, self._num_classes, self._ignore_label, self._channels)
+        return tf_example.decode(serialized, self._channels, self._check_label)
 
     def _decode_all(self) -> DecodedRecords:
         """All records in memory, in place of each that is left out the one that comes instead."""
@@ -245,7 +249,9 @@ class TrainingRecords:
             serialized = numbers.map(_plain(self._read.__call__), num_parallel_calls=tf.data.AUTOTUNE)
             examples = serialized.map(_plain(self._decode), num_parallel_calls=self._parallel)
             try:
-                self._decoded = DecodedRecords(_finished(examples), channels=self._channels)
+                self._decoded = DecodedRecords(
+                    _finished(examples), num_records=self.num_records, channels=self._channels
+                )
             except PIPELINE_ERRORS as error:
                 damages = self._damages(i for i in range(self.num_records) if i not in self._left_out)
                 if not damages:
@@ -283,12 +289,13 @@ def evaluation_dataset(
     [H, W], or [0, 0] where the record has none}. Raises DataError as `record_files`.
     """
 
+    check_label = _check_ids(num_classes=num_classes, ignore_label=ignore_label)
+
     def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf_example.decode_with_instances(serialized, channels)
-        label = _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)
+        example = tf_example.decode_with_instances(serialized, channels, check_label)
         return {
             IMAGE: tf.cast(example[IMAGE], tf.float32),
-            LABEL: tf.cast(label, tf.int32),
+            LABEL: tf.cast(example[LABEL], tf.int32),
             FILENAME: example[FILENAME],
             INSTANCES: example[INSTANCES],
         }
@@ -305,7 +312,7 @@ def first_damage(
     Reads and decodes every record before it: to be called after an error.
     """
     files = record_files(patterns, check_lengths=False)
-    index = RecordIndex(files, expected_counts(files))
+    index = RecordIndex(files, shard_manifest.of_files(files))
     if index.damages:
         return str(index.damages[0])
     records = TrainingRecords(
@@ -314,16 +321,10 @@ def first_damage(
     return next((str(damage) for i in range(records.num_records) if (damage := records.damage(i))), None)
 
 
-def _decode(serialized: tf.Tensor, num_classes: int, ignore_label: int, channels: int) -> dict[str, tf.Tensor]:
-    """The example with its label still uint8; InvalidArgumentError, naming it, if it cannot be used."""
-    example = tf_example.decode_checked(serialized, channels)
-    return {**example, LABEL: _check_ids(example, num_classes=num_classes, ignore_label=ignore_label)}
-
-
 @functools.cache
-def _one_by_one(num_classes: int, ignore_label: int, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """`_decode`, compiled: its errors read as those of a pipeline."""
-    decode = functools.partial(_decode, num_classes=num_classes, ignore_label=ignore_label, channels=channels)
+def _one_by_one(check_label: LabelCheck, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """`tf_example.decode`, compiled: its errors read as those of a pipeline."""
+    decode = functools.partial(tf_example.decode, channels=channels, check_label=check_label)
     return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
@@ -332,26 +333,31 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options.deterministic = True
     # Files are not to be dealt out to workers: every worker would see other examples than it counts.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    # Left to choose, tf.data keeps more and more ready while there is memory.
+    return dataset.prefetch(BATCHES_AHEAD).with_options(options)
 
 
-def _check_ids(example: Mapping[str, tf.Tensor], *, num_classes: int, ignore_label: int) -> tf.Tensor:
-    """The label uint8 [H, W]; InvalidArgumentError, naming the example, if an id is neither a class nor ignored."""
-    label = example[LABEL]
-    if num_classes > 255:
-        return label
-    wrong = (label >= tf.constant(num_classes, tf.uint8)) & (label != tf.constant(ignore_label, tf.uint8))
+@functools.cache
+def _check_ids(*, num_classes: int, ignore_label: int) -> LabelCheck:
+    """A label as it is; InvalidArgumentError, naming the example, if an id is neither a class nor ignored."""
 
-    def message() -> tf.Tensor:
-        ids = tf.sort(tf.unique(tf.boolean_mask(tf.cast(label, tf.int32), wrong))[0])
-        allowed = f'neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
-        said = f': {{}} pixels have label ids {{}}, {allowed}'
-        return tf.strings.join([example[FILENAME], tf.strings.format(said, (tf.math.count_nonzero(wrong), ids))])
+    def check(label: tf.Tensor, filename: tf.Tensor) -> tf.Tensor:
+        if num_classes > 255:
+            return label
+        wrong = (label >= tf.constant(num_classes, tf.uint8)) & (label != tf.constant(ignore_label, tf.uint8))
 
-    any_wrong = tf.reduce_any(wrong)
-    said = tf.cond(any_wrong, message, lambda: tf.constant(''))
-    with tf.control_dependencies([tf.debugging.Assert(~any_wrong, [said])]):
-        return tf.identity(label)
+        def message() -> tf.Tensor:
+            ids = tf.sort(tf.unique(tf.boolean_mask(tf.cast(label, tf.int32), wrong))[0])
+            allowed = f'neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
+            said = f': {{}} pixels have label ids {{}}, {allowed}'
+            return tf.strings.join([filename, tf.strings.format(said, (tf.math.count_nonzero(wrong), ids))])
+
+        any_wrong = tf.reduce_any(wrong)
+        said = tf.cond(any_wrong, message, lambda: tf.constant(''))
+        with tf.control_dependencies([tf.debugging.Assert(~any_wrong, [said])]):
+            return tf.identity(label)
+
+    return check
 
 
 def _check_static(dataset: tf.data.Dataset) -> None:

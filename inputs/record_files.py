@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
 from core.errors import DataError
-
-_SHARD = re.compile(r'(?P<name>.+)-\d{5}-of-(?P<count>\d{5})$')
+from inputs import shard_manifest
+from inputs.shard_manifest import SHARD
 
 
 def record_files(patterns: Sequence[str], *, check_lengths: bool = True) -> list[str]:
@@ -47,14 +44,9 @@ def record_files(patterns: Sequence[str], *, check_lengths: bool = True) -> list
     return files
 
 
-def expected_counts(files: Sequence[str]) -> dict[str, int]:
-    """{path: how many examples its manifest says}, for the files that have one."""
-    return {path: shard['num_examples'] for path, shard in _in_manifests(files).items() if 'num_examples' in shard}
-
-
 def _missing_shards(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """A line for each numbered set of shards of which a pattern asks for some that are not there."""
-    sets = {(match['name'], match['count']) for match in map(_SHARD.match, files) if match}
+    sets = {(match['name'], match['count']) for match in map(SHARD.match, files) if match}
     problems = []
     for name, count in sorted(sets):
         shards = [f'{name}-{i:05d}-of-{count}' for i in range(int(count))]
@@ -71,41 +63,15 @@ def _missing_shards(files: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
 def _wrong_lengths(files: Sequence[str]) -> list[str]:
     problems = []
-    for path, shard in _in_manifests(files).items():
+    for path, shard in shard_manifest.of_files(files).items():
         length = tf.io.gfile.stat(path).length
-        if length != shard['bytes']:
+        if length != shard.num_bytes:
+            examples = 'some' if shard.num_examples is None else shard.num_examples
             problems.append(
-                f'{path}: damaged or cut off: it has {length} bytes, its manifest says {shard["bytes"]} with '
-                f'{shard.get("num_examples", "some")} examples: convert or copy the data again'
+                f'{path}: damaged or cut off: it has {length} bytes, its manifest says {shard.num_bytes} with '
+                f'{examples} examples: convert or copy the data again'
             )
     return problems
-
-
-def _in_manifests(files: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{path: what the manifest of its data set says of it}, for those of `files` that have one."""
-    manifests: dict[str, dict[str, dict[str, Any]]] = {}
-    found = {}
-    for path in files:
-        shard = _SHARD.match(path)
-        if not shard:
-            continue
-        manifest_path = f'{shard["name"]}.manifest.json'
-        if manifest_path not in manifests:
-            manifests[manifest_path] = {entry['file']: entry for entry in _read_manifest(manifest_path)}
-        entry = manifests[manifest_path].get(os.path.basename(path))
-        if entry:
-            found[path] = entry
-    return found
-
-
-def _read_manifest(path: str) -> list[dict[str, Any]]:
-    if not tf.io.gfile.exists(path):
-        return []
-    with tf.io.gfile.GFile(path, 'r') as file:
-        try:
-            return json.loads(file.read()).get('shards', [])
-        except (ValueError, AttributeError) as error:
-            raise DataError(f'{path}: not the JSON of a manifest: {error}') from error
 
 
 def _seen_from(path: str) -> str:

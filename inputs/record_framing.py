@@ -72,6 +72,15 @@ def scan(path: str) -> tuple[np.ndarray, list[Damage]]:
     return np.asarray(offsets, np.int64), damages
 
 
+def ends_with_record(path: str, offset: int, num_bytes: int) -> bool:
+    """Whether the file is this long and its last record begins at `offset`; one read."""
+    with _Bytes(path) as file:
+        if file.length != num_bytes:
+            return False
+        size = _length(file.read(offset, HEADER_BYTES))
+        return size is not None and offset + HEADER_BYTES + size + FOOTER_BYTES == file.length
+
+
 def read(path: str, offset: int) -> bytes:
     """The data of the record that begins at `offset`, its checksum not looked at; empty if it is cut off."""
     with _Bytes(path) as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 from core.errors import DataError
 from inputs import record_framing
 from inputs.record_framing import Damage
+from inputs.shard_manifest import Shard
 
 _SCANNERS = 8
 _ENDLESS = 1 << 62
@@ -21,19 +22,22 @@ class RecordIndex:
 
     Args:
       files: TFRecord files, sorted.
-      expected: {path: number of records}, from manifests.
+      shards: {path: what its manifest says}. Where that gives the records' places and agrees with the file, as far as
+        its length and its last record tell, nothing else of the file is looked at; else the file is scanned, a read for
+        each record.
 
     Attributes:
-      damages: what is wrong with the framing, or missing; those records have no number.
+      damages: what a scan found wrong with the framing, or missing; those records have no number.
     """
 
-    def __init__(self, files: Sequence[str], expected: dict[str, int]):
+    def __init__(self, files: Sequence[str], shards: Mapping[str, Shard]):
         with ThreadPoolExecutor(_SCANNERS) as executor:
-            scanned = list(executor.map(record_framing.scan, files))
+            scanned = list(executor.map(lambda path: _places(path, shards.get(path)), files))
         self.files = list(files)
         self.damages: list[Damage] = []
         for path, (offsets, damages) in zip(files, scanned, strict=True):
-            self.damages += _with_missing(path, len(offsets), damages, expected.get(path))
+            expected = shards[path].num_examples if path in shards else None
+            self.damages += _with_missing(path, len(offsets), damages, expected)
         counts = [len(offsets) for offsets, _ in scanned]
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self._file_of = np.repeat(np.arange(len(files)), counts)
@@ -151,6 +155,20 @@ def replacements(num_records: int, left_out: Collection[int]) -> np.ndarray:
             following = (following + 1) % num_records
         instead[number] = following
     return instead
+
+
+def _places(path: str, shard: Shard | None) -> tuple[np.ndarray, list[Damage]]:
+    """As `record_framing.scan`, from the manifest if it can be."""
+    if shard is None or shard.offsets is None or not _agrees(path, shard.offsets, shard):
+        return record_framing.scan(path)
+    return shard.offsets, []
+
+
+def _agrees(path: str, offsets: np.ndarray, shard: Shard) -> bool:
+    """Whether a manifest is that of the file: of this length, in this many pieces, the last of them a record."""
+    if len(offsets) != shard.num_examples or not len(offsets) or offsets[0] or (np.diff(offsets) <= 0).any():
+        return False
+    return record_framing.ends_with_record(path, int(offsets[-1]), shard.num_bytes)
 
 
 def _with_missing(path: str, num_found: int, damages: list[Damage], expected: int | None) -> list[Damage]:

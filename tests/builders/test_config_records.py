@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from google.protobuf import text_format
 from PIL import Image
 
 from builders import check_config, config_overrides, config_records
-from inputs import tf_example
+from inputs import shard_manifest, tf_example
 from inputs.label_map import LabelMap
 from protos.pipeline_pb2 import PipelineConfig
 
@@ -101,6 +102,20 @@ def test_missing_shard(data):
 
 def test_a_pattern_may_name_some_of_the_shards(data):
     assert report(data, f'{TRAIN_PATH}={data}/train.record-00001-of-00002').problems == []
+
+
+def test_a_shard_that_is_another_than_its_manifest_describes(data):
+    """As long as it, of whole records, and yet not the file that was converted."""
+    path = data / 'train.record-00001-of-00002'
+    entry = {'file': path.name, 'num_examples': 1, 'bytes': path.stat().st_size}
+    manifest = data / 'train.record.manifest.json'
+    manifest.write_text(json.dumps({'shards': [{**entry, 'crc32': shard_manifest.checksum(str(path))}]}))
+    assert report(data).problems == []
+    write(path, [example('x.png')])
+    assert path.stat().st_size == entry['bytes']
+    assert report(data).problems == [
+        f'train_input_reader: {path}: not the file that its manifest describes; convert or copy again'
+    ]
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flipped'])

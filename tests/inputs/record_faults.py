@@ -70,9 +70,14 @@ class Fault:
 
 
 class Records:
-    """Whole record files with their manifest in `folder`, restored before every fault."""
+    """Whole record files with their manifest in `folder`, restored before every fault.
 
-    def __init__(self, folder: Path):
+    Args:
+      folder: where they lie.
+      with_offsets: the manifest says where each record begins.
+    """
+
+    def __init__(self, folder: Path, *, with_offsets: bool = False):
         self.folder = folder
         self.serialized = [[example(PER_SHARD * s + r) for r in range(PER_SHARD)] for s in range(SHARDS)]
         self.shards = [folder / f'x.record-{s:05d}-of-{SHARDS:05d}' for s in range(SHARDS)]
@@ -82,6 +87,8 @@ class Records:
             {'file': path.name, 'num_examples': PER_SHARD, 'bytes': len(content)}
             for path, content in zip(self.shards, self.contents, strict=True)
         ]
+        for entry, ends in zip(listed, self.ends, strict=True):
+            entry.update({'offsets': [0, *ends[:-1]]} if with_offsets else {})
         (folder / 'x.record.manifest.json').write_text(json.dumps({'shards': listed}))
 
     def restore(self) -> None:
@@ -250,7 +257,8 @@ def _wrong_by_default(records: Records, fault: Fault, arguments: dict) -> str | 
 
 
 def main(folder: str, first: str, count: str) -> None:
-    records, kinds = Records(Path(folder)), list(FAULTS)
+    kinds = list(FAULTS)
+    records = Records(Path(folder), with_offsets=bool(int(first) % 2))
     for number in range(int(first), int(first) + int(count)):
         said = wrong(records, kinds[number % len(kinds)], number)
         if said:

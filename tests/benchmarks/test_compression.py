@@ -82,8 +82,9 @@ def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path,
     assert '--scope global' in given[2] and '--compression_factor 0.4375' in given[2] and '--target' not in given[2]
     with pytest.raises(FileNotFoundError):  # training is replaced above: there is nothing to score
         pieces['taylor_refitted'].work()
-    assert started[-1][0] == 'taylor_refitted'
-    assert not any('distillation' in text for text in started[-1][1])
+    (name, overrides), (script, _) = started[-2:]
+    assert (name, script) == ('taylor_refitted', 'eval.py')
+    assert not any('distillation' in text for text in overrides)
 
 
 def test_a_training_of_another_config_is_not_gone_on_with(tmp_path, monkeypatch):

@@ -95,7 +95,9 @@ ERRORS = {
     'train_config.batch_size=-1': "expected a whole number 0..4294967295, got '-1'",
     'model.icnet.filter_scale=half': "expected a number, got 'half'",
     'model.icnet.mobile_ops_only=maybe': "expected true or false, got 'maybe'",
-    'train_config.mixed_precision=BFLOAT': "got 'BFLOAT', did you mean 'BFLOAT16'? choose from ['FLOAT32', 'BFLOAT16']",
+    'train_config.mixed_precision=BFLOAT': (
+        "got 'BFLOAT', did you mean 'BFLOAT16'? choose from ['FLOAT32', 'BFLOAT16', 'FLOAT16']"
+    ),
     'model.icnett.num_classes=3': (
         "FastSegmentationModel has no field 'icnett', did you mean 'icnet'? "
         "choose from ['pspnet', 'icnet', 'fcn', 'layer_width']"

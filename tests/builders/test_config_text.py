@@ -27,11 +27,12 @@ CASES = {
     ),
     'enum value': (
         'train_config { mixed_precision: BFLOAT }',
-        "f:1:33: mixed_precision: got 'BFLOAT', did you mean 'BFLOAT16'? choose from ['FLOAT32', 'BFLOAT16']",
+        "f:1:33: mixed_precision: got 'BFLOAT', did you mean 'BFLOAT16'? "
+        "choose from ['FLOAT32', 'BFLOAT16', 'FLOAT16']",
     ),
     'enum number': (
         'train_config { mixed_precision: 7 }',
-        "f:1:33: mixed_precision: got '7', choose from ['FLOAT32', 'BFLOAT16']",
+        "f:1:33: mixed_precision: got '7', choose from ['FLOAT32', 'BFLOAT16', 'FLOAT16']",
     ),
     'whole number': (
         'train_config { batch_size: 1.5 }',

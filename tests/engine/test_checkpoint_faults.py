@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,14 +113,20 @@ def run(logdir, *overrides, dataset=build_dataset):
     )
 
 
-def before_step(step, happens):
-    """`build_dataset`, but `happens()` just before the batch of `step` is given out."""
+def before_step(step, happens, after):
+    """`build_dataset`, but `happens()` before the batch of `step` is given out, once the checkpoint `after` is there.
+
+    Batches are made some steps before they are needed.
+    """
 
     def dataset(config, *, batch_size, seed, first_step=0):
         import tensorflow as tf
 
         def tell(number):
             if number == step:
+                deadline = time.monotonic() + 60
+                while not Path(f'{after}.index').exists() and time.monotonic() < deadline:
+                    time.sleep(0.01)
                 happens()
             return number
 
@@ -149,7 +156,9 @@ def small_disk():
 def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run_goes_on_from_there(tmp_path, small_disk, num_bytes):
     run(tmp_path / 'whole')
     with pytest.raises(CheckpointError) as caught:
-        run(tmp_path / 'full', dataset=before_step(4, lambda: small_disk(num_bytes)))
+        run(
+            tmp_path / 'full', dataset=before_step(4, lambda: small_disk(num_bytes), tmp_path / 'full' / 'model.ckpt-2')
+        )
     kept = f'last good checkpoint: {tmp_path}/full/model.ckpt-2; make room'
     assert kept in str(caught.value) and '\n' not in str(caught.value)
     with pytest.raises(UserError, match=f'{kept}|pipeline.config: cannot write the config: File too large'):
@@ -164,7 +173,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run_goes_on_from_the
 def test_a_log_directory_that_is_removed_ends_the_run_and_is_not_made_again(tmp_path):
     logdir = tmp_path / 'run'
     with pytest.raises(CheckpointError, match=r'run: the log directory is gone, removed while training; ended after'):
-        run(logdir, dataset=before_step(5, lambda: logdir.rename(tmp_path / 'elsewhere')))
+        run(logdir, dataset=before_step(5, lambda: logdir.rename(tmp_path / 'elsewhere'), logdir / 'model.ckpt-2'))
     assert not checkpoints.all_checkpoints(logdir)
 
 
@@ -179,7 +188,7 @@ def refuse_writes(monkeypatch, folder):
 
 
 def test_a_read_only_file_system_is_said_with_the_last_good_checkpoint(tmp_path, monkeypatch):
-    dataset = before_step(4, lambda: refuse_writes(monkeypatch, tmp_path))
+    dataset = before_step(4, lambda: refuse_writes(monkeypatch, tmp_path), tmp_path / 'model.ckpt-2')
     with pytest.raises(
         CheckpointError, match=r'Read-only file system; last good checkpoint: .*model.ckpt-2; make room'
     ):

@@ -42,7 +42,7 @@ eval_input_reader {{ tf_record_input_reader {{ input_path: '{folder}/a.record' }
 """
 
 
-@pytest.mark.parametrize(('channels', 'mode'), [(1, 'L'), (4, 'RGBA')])
+@pytest.mark.parametrize(('channels', 'mode'), [pytest.param(1, 'L', marks=pytest.mark.slow), (4, 'RGBA')])
 def test_every_script(channels: int, mode: str, tmp_path: Path):
     rng = np.random.default_rng(2)
     images = [rng.integers(0, 256, (33, 50) if mode == 'L' else (33, 50, channels), np.uint8) for _ in range(3)]

@@ -42,6 +42,9 @@ _ONE_WIDTH = {
     'pspnet': ('Predictions/', 'Aux', 'PSPModule/Conv/', *(f'PSPModule/Conv_{i}/' for i in (1, 2, 3))),
 }
 
+# One of each architecture; test_model_contract.py has the reference's.
+_EXPORTED = [('fcn', 'mobilenet_v1'), ('icnet', 'resnet_v1_18'), ('pspnet', 'resnet_v2_50')]
+
 
 def config_of(architecture: str, extractor: str, *, filter_scale: float = 0.125) -> model_pb2.FastSegmentationModel:
     extra = ''
@@ -131,6 +134,15 @@ def test_a_checkpoint_brings_back_every_variable(model: SegmentationModel, tmp_p
     assert all(np.array_equal(variables[name].numpy(), value) for name, value in want.items())
 
 
+@pytest.mark.parametrize('quick', _EXPORTED, ids='-'.join)
+def test_the_frozen_graph_of_some_pairs_is_the_model(quick: tuple[str, str], tmp_path):
+    tf.random.set_seed(7)
+    model = model_builder.build(config_of(*quick))
+    model.build()
+    assert_frozen_graph_is_the_model(model, tmp_path)
+
+
+@pytest.mark.slow
 def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
     assert_frozen_graph_is_the_model(model, tmp_path)
 

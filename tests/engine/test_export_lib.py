@@ -149,7 +149,11 @@ def test_shapes_and_folders_that_cannot_be_are_said(export, tmp_path):
         export(output_dir=str(tmp_path / 'file'))
 
 
-@pytest.mark.parametrize('input_shape', [(1, 33, 41), (None, None, None)], ids=['fixed', 'free'])
+@pytest.mark.parametrize(
+    'input_shape',
+    [(1, 33, 41), pytest.param((None, None, None), marks=pytest.mark.slow)],
+    ids=['fixed', 'free'],
+)
 def test_every_form_alone_predicts_and_knows_its_classes(export, model, tmp_path, input_shape):
     names = [name for name, form in FORMS.items() if not (form.fixed and None in input_shape)]
     report = export(formats=tuple(names), input_shape=input_shape, outputs=('logits',), verify_examples=4)

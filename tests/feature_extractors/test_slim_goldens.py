@@ -108,7 +108,9 @@ _VALUES = {
 }
 
 
-@pytest.mark.parametrize('name', _VALUES)
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=[pytest.mark.slow] if name == 'resnet_v2_50' else []) for name in _VALUES]
+)
 def test_values_are_those_of_the_bundled_net(name: str):
     module, function = _BUNDLED.get(name, ('vgg', 'vgg_16'))
     store, call = build(FEATURE_EXTRACTORS[name](output_stride=32), scale=name != 'inception_v1')

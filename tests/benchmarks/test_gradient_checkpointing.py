@@ -29,6 +29,7 @@ def _result(case: Case) -> dict[str, Any]:
         'activations_kept': 0.5 if planned else 1.0,
         'extra_work': 0.6 if planned else 0.0,
         'planning_seconds': 2.0,
+        'tracing_seconds': 2.0,
         'seconds': [case.batch * (1.2 if planned else 1.0)],
         'cpu_seconds': [case.batch * (1.2 if planned else 1.0)],
         'loss': 1.5,

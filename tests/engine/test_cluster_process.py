@@ -57,7 +57,8 @@ def test_a_lost_worker_ends_the_others_in_one_line(report, name, lost, survivor)
     assert first['seconds'] < 60 and first['checkpoint'].startswith('model.ckpt-')
     last = first['said'][survivor][-1]
     assert last.startswith(f'WorkerLostError: worker {survivor} of 2: another worker is gone (')
-    assert ('stopped sending heartbeats' in last) or ('onnection reset by peer' in last)
+    # Which of them depends on what the worker was doing.
+    assert any(words in last for words in ('stopped sending heartbeats', 'onnection reset by peer', 'Socket closed'))
     assert f'{first["checkpoint"]}; run the same command on every worker to go on' in last
 
 

@@ -48,6 +48,7 @@ def times_of(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
 
 
+@pytest.mark.slow
 def test_killed_while_it_trains_it_goes_on_and_ends_as_the_half_network(flags, folder, tmp_path):
     out, second = tmp_path / 'out', tmp_path / 'out' / 'iteration-2'
     killed = start(flags)

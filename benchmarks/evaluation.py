@@ -25,11 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from core import command_line
 
 NUM_CLASSES, LARGE, CAMVID = 19, (1025, 2049), (360, 480)
 _CONFIG = """
@@ -43,7 +45,7 @@ eval_input_reader {{ tf_record_input_reader {{ input_path: '{records}' }} }}
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs each part in a process of its own and prints the whole."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -54,7 +56,7 @@ def main() -> None:
     )
     parser.add_argument('--images', type=int, default=1000, help='examples of the memory part')
     parser.add_argument('--worker', choices=tuple(_WORKERS), help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     if flags.worker:
         print(json.dumps(_WORKERS[flags.worker](flags)))
         return
@@ -278,4 +280,4 @@ def _resident_mb() -> float:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

@@ -22,22 +22,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.peers.timing import wall_times
+from core import command_line
 
 _KINDS = ('plain', 'deterministic', 'skip_not_finite')
 _SAVE_SECONDS = 600
 _HEIGHT, _WIDTH = 193, 257
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=1, help='processes of each kind')
     parser.add_argument('--steps', type=int, default=12, help='timed steps of each process, after two that are not')
     parser.add_argument('--batch_size', type=int, default=4)
     parser.add_argument('--worker', choices=_KINDS, help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     if flags.worker:
         print(json.dumps(_measure(flags.worker, flags.steps, flags.batch_size)))
         return
@@ -145,4 +147,4 @@ def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

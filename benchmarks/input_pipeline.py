@@ -28,12 +28,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from core import command_line
 
 _ROOT = Path(__file__).resolve().parent.parent
 _CROP = 513
@@ -43,7 +45,7 @@ _RENDERED = 6
 ENCODINGS = ('original', 'jpeg', 'tiles', 'raw')
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--camvid', default='data/camvid/camvid_train.record-*', help='left out if nothing matches')
     parser.add_argument('--torch_python', help='its rows are left out without it')
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument('--scenes_dir', help='keeps pictures and records there, for the next call')
     parser.add_argument('--worker', help=argparse.SUPPRESS)
     parser.add_argument('--no_cache', action='store_true', help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     if flags.worker:
         print(json.dumps(_measure(flags)))
         return
@@ -252,4 +254,4 @@ def _run_torch(flags: argparse.Namespace, pairs: list[tuple[str, str]]) -> dict[
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

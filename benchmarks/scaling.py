@@ -26,17 +26,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from core import command_line
+
 _HEIGHT, _WIDTH, _NUM_CLASSES = 193, 257, 19
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--steps', type=int, default=8, help='timed steps of each process, after two that are not')
     parser.add_argument('--rounds', type=int, default=1, help='processes of each case')
     parser.add_argument('--batch_size', type=int, default=4, help='images of a step in all, an even number')
     parser.add_argument('--synchronized', action='store_true', help='with synchronised batch norm between the workers')
     parser.add_argument('--process', metavar='JSON', help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
     if flags.process:
         print(json.dumps(_measure(**json.loads(flags.process))))
         return
@@ -212,4 +214,4 @@ def _times(function: Callable[[], object], count: int) -> list[float]:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

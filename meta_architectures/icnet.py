@@ -99,34 +99,40 @@ class ICNet(SegmentationModel):
         return terms
 
     def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
-        auxiliary = {}
         backbone_images = images if self._single_branch else layers.halve(images)
         features = self._extract_features(backbone_images, is_training=is_training)
         coarse = self._pyramid_pooling(features['c5'])
         if self._single_branch:
-            fused = coarse
-            auxiliary[_SINGLE_BRANCH_AUXILIARY] = (features['c4'], 'AuxPredictions', 'Conv')
-        else:
-            fine = self._high_resolution_branch(images)
-            middle = features[self.feature_extractor.deepest(HALVED_STRIDE)]
-            fused, coarse_up = self._cascade_feature_fusion(coarse, middle, number=0)
-            fused, middle_up = self._cascade_feature_fusion(fused, fine, number=1)
-            auxiliary[_FIRST_AUXILIARY] = (coarse_up, None, 'AuxOutput')
-            auxiliary[_SECOND_AUXILIARY] = (middle_up, None, 'AuxOutput_1')
-            fused = layers.enlarge(fused, 2)
-        with tf.compat.v1.variable_scope('Predictions'):
-            logits = self._classifier(fused, scope='Conv')
+            return self._single_branch_heads(coarse, features['c4'], is_training=is_training)
+        fine = self._high_resolution_branch(images)
+        middle = features[self.feature_extractor.deepest(HALVED_STRIDE)]
+        first = self._cascade_feature_fusion(coarse, middle, number=0)
+        second = self._cascade_feature_fusion(first, fine, number=1)
         if not is_training:
-            return {LOGITS: logits}
-        return {LOGITS: logits, **self._auxiliary_heads(auxiliary)}
-
-    def _auxiliary_heads(self, auxiliary: dict[str, tuple[tf.Tensor, str | None, str]]) -> dict[str, tf.Tensor]:
-        heads = {}
+            return {LOGITS: self._main_scores(layers.enlarge(second, 2))}
+        heads = {LOGITS: self._enlarged_scores(second, scope='Predictions/Conv')}
         if self._use_auxiliary_loss:
-            for head, (features, outer_scope, scope) in auxiliary.items():
-                full_scope = scope if outer_scope is None else f'{outer_scope}/{scope}'
-                heads[head] = self._classifier(features, scope=full_scope)
+            heads[_FIRST_AUXILIARY] = self._enlarged_scores(coarse, scope='AuxOutput')
+            heads[_SECOND_AUXILIARY] = self._enlarged_scores(first, scope='AuxOutput_1')
         return heads
+
+    def _single_branch_heads(self, coarse: tf.Tensor, middle: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
+        heads = {LOGITS: self._main_scores(coarse)}
+        if is_training and self._use_auxiliary_loss:
+            heads[_SINGLE_BRANCH_AUXILIARY] = self._classifier(middle, scope='AuxPredictions/Conv')
+        return heads
+
+    def _main_scores(self, features: tf.Tensor) -> tf.Tensor:
+        with tf.compat.v1.variable_scope('Predictions'):
+            return self._classifier(features, scope='Conv')
+
+    def _enlarged_scores(self, features: tf.Tensor, *, scope: str) -> tf.Tensor:
+        """Logits of training, [B, h, w, C] -> [B, 2h - 1, 2w - 1, num_classes].
+
+        An enlargement's weights add up to 1, so that it may change places with a pointwise convolution: the same but
+        for rounding as in the paper's order, which inference keeps, on a quarter of the pixels and fewer channels.
+        """
+        return layers.enlarge(self._classifier(features, scope=scope), 2)
 
     def _width(self, width: int) -> int:
         return layers.scaled_width(width, self._filter_scale)
@@ -147,10 +153,8 @@ class ICNet(SegmentationModel):
             net = slim.conv2d(net, self._width(width), 3, stride=stride, scope=numbered('Conv', number))
         return net
 
-    def _cascade_feature_fusion(
-        self, coarse: tf.Tensor, fine: tf.Tensor, *, number: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Figure 4 of the paper: (fused [B, h, w, 256 f] at the size of `fine`, `coarse` enlarged twice).
+    def _cascade_feature_fusion(self, coarse: tf.Tensor, fine: tf.Tensor, *, number: int) -> tf.Tensor:
+        """Figure 4 of the paper: `coarse`, enlarged twice, and `fine` -> [B, h, w, 256 f] at the size of `fine`.
 
         The enlarged map takes the fine one's size without aligned corners, as the reference does; at image sizes of the
         form 32 k + 1 the sizes agree and nothing is resized.
@@ -162,4 +166,4 @@ class ICNet(SegmentationModel):
             detail = slim.conv2d(fine, width, 1, activation_fn=None, scope='Conv')
             context = layers.resize_bilinear(context, layers.spatial_size(detail), align_corners=False)
             fused = layers.add_all([detail, context])
-        return tf.nn.relu(fused), enlarged
+        return tf.nn.relu(fused)

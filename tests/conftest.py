@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from core import command_line
+
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+command_line.use_onednn()  # as every script does
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -52,7 +52,8 @@ def walk(
     graph = tf.__internal__.FuncGraph('channels')
     with graph.as_default():
         images = tf.compat.v1.placeholder(tf.float32, [1, *size, model.input_channels])
-        outputs = model.predict(model.preprocess(images), is_training=is_training)
+        with model.in_published_order():
+            outputs = model.predict(model.preprocess(images), is_training=is_training)
     found = Walk(edges, captured_variables(graph, model), shapes)
     found.run(graph, images, outputs.values())
     return found

@@ -75,6 +75,7 @@ class SegmentationModel(tf.Module, abc.ABC):
         self._pixel_loss = pixel_loss
         self._store = slim.VariableStore(widths)
         self._is_built = False
+        self._reorders = True
 
     @property
     def backbone_scope(self) -> str:
@@ -125,6 +126,18 @@ class SegmentationModel(tf.Module, abc.ABC):
         """The variable store's context. Entered again around `strategy.run`, whose replica threads start in it."""
         with self._store.scope():
             yield
+
+    @contextlib.contextmanager
+    def in_published_order(self) -> Iterator[None]:
+        """For who reads the graph: training computes every layer where the paper has it, on the inputs it has there.
+
+        Otherwise what gives the same but for rounding may take its place in training where it is faster.
+        """
+        before, self._reorders = self._reorders, False
+        try:
+            yield
+        finally:
+            self._reorders = before
 
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 or float [B, H, W, input_channels] in 0..255, RGB first -> float32 in the backbone's range."""

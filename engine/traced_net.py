@@ -37,7 +37,8 @@ class TracedNet:
 
     def __init__(self, model: SegmentationModel, images: Sequence[str], path: str, *, is_training: bool):
         def predict(batch: tf.Tensor) -> list[tf.Tensor]:
-            return list(model.predict(model.preprocess(batch), is_training=is_training).values())
+            with model.in_published_order():
+                return list(model.predict(model.preprocess(batch), is_training=is_training).values())
 
         (first,) = _load(images[0])
         with _batch_norm_by_averages(model) if is_training else contextlib.nullcontext():

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from core import layers
+from core.enlarged_convolution import convolve_enlarged
 from core.fields import LOGITS
 from core.model import LossTerm, SegmentationModel
 from meta_architectures.pspnet import check_pooling_factors, numbered
@@ -106,8 +107,8 @@ class ICNet(SegmentationModel):
             return self._single_branch_heads(coarse, features['c4'], is_training=is_training)
         fine = self._high_resolution_branch(images)
         middle = features[self.feature_extractor.deepest(HALVED_STRIDE)]
-        first = self._cascade_feature_fusion(coarse, middle, number=0)
-        second = self._cascade_feature_fusion(first, fine, number=1)
+        first = self._cascade_feature_fusion(coarse, middle, number=0, is_training=is_training)
+        second = self._cascade_feature_fusion(first, fine, number=1, is_training=is_training)
         if not is_training:
             return {LOGITS: self._main_scores(layers.enlarge(second, 2))}
         heads = {LOGITS: self._enlarged_scores(second, scope='Predictions/Conv')}
@@ -153,17 +154,33 @@ class ICNet(SegmentationModel):
             net = slim.conv2d(net, self._width(width), 3, stride=stride, scope=numbered('Conv', number))
         return net
 
-    def _cascade_feature_fusion(self, coarse: tf.Tensor, fine: tf.Tensor, *, number: int) -> tf.Tensor:
+    def _cascade_feature_fusion(
+        self, coarse: tf.Tensor, fine: tf.Tensor, *, number: int, is_training: bool
+    ) -> tf.Tensor:
         """Figure 4 of the paper: `coarse`, enlarged twice, and `fine` -> [B, h, w, 256 f] at the size of `fine`.
 
         The enlarged map takes the fine one's size without aligned corners, as the reference does; at image sizes of the
         form 32 k + 1 the sizes agree and nothing is resized.
         """
-        enlarged = layers.enlarge(coarse, 2)
         with tf.compat.v1.variable_scope(numbered('CascadeFeatureFusion', number)):
             width = self._width(256)
-            context = slim.conv2d(enlarged, width, 3, rate=2, activation_fn=None, scope='DilatedConv')
+            context = self._dilated_context(coarse, width, scope='DilatedConv', is_training=is_training)
             detail = slim.conv2d(fine, width, 1, activation_fn=None, scope='Conv')
             context = layers.resize_bilinear(context, layers.spatial_size(detail), align_corners=False)
             fused = layers.add_all([detail, context])
         return tf.nn.relu(fused)
+
+    def _dilated_context(self, coarse: tf.Tensor, width: int, *, scope: str, is_training: bool) -> tf.Tensor:
+        """[B, h, w, C] -> [B, 2h - 1, 2w - 1, width]: enlarged, then a 3x3 convolution of rate 2 and its norm.
+
+        In a training of fixed size the convolution is computed on the map that is not enlarged. The layer is made, with
+        its variables, when the model is built.
+        """
+        kernel = self.variables_by_name().get(f'{tf.compat.v1.get_variable_scope().name}/{scope}/weights')
+        fixed = coarse.shape[1:].is_fully_defined()
+        if kernel is None or not (is_training and fixed and self._reorders):
+            return slim.conv2d(layers.enlarge(coarse, 2), width, 3, rate=2, activation_fn=None, scope=scope)
+        norm = 'BatchNorm' if self.hyperparams.group_norm is None else 'GroupNorm'
+        with tf.compat.v1.variable_scope(scope):
+            context = convolve_enlarged(coarse, tf.convert_to_tensor(kernel))
+            return layers.normalize(context, activation_fn=None, scope=norm)

@@ -36,7 +36,7 @@ class Contestant:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def of_steps(reference_dir: str, torch_python: str) -> list[Contestant]:
+def of_steps(reference_dir: str, torch_python: str, *, float32_only: bool = False) -> list[Contestant]:
     """This project in both precisions, and the peers that are given; UsageError for one that is not there."""
     own, torch = _module('own_step'), _module('torch_step', torch_python)
     found = [Contestant('float32', own), Contestant('bfloat16', (*own, '--bfloat16'))]
@@ -44,16 +44,20 @@ def of_steps(reference_dir: str, torch_python: str) -> list[Contestant]:
         found.append(Contestant('reference_float32', (*_module('reference_step'), *_checkout(reference_dir))))
     if torch_python:
         found += [Contestant('torch_float32', torch), Contestant('torch_bfloat16', (*torch, '--bfloat16'))]
-    return found
+    return _in_float32(found) if float32_only else found
 
 
-def of_loops(reference_dir: str) -> list[Contestant]:
+def of_loops(reference_dir: str, *, float32_only: bool = False) -> list[Contestant]:
     """As `of_steps`, for whole loops; PyTorch has none that could be compared."""
     own = _module('own_loop')
     found = [Contestant('float32', own), Contestant('bfloat16', (*own, '--bfloat16'))]
     if reference_dir:
         found.append(Contestant('reference_float32', (*_module('reference_loop'), *_checkout(reference_dir))))
-    return found
+    return _in_float32(found) if float32_only else found
+
+
+def _in_float32(contestants: Sequence[Contestant]) -> list[Contestant]:
+    return [contestant for contestant in contestants if 'bfloat16' not in contestant.name]
 
 
 def _module(name: str, python: str = '') -> tuple[str, ...]:

@@ -36,6 +36,15 @@ def answers(monkeypatch):
     return give
 
 
+def test_without_bfloat16_nobody_is_asked_for_it(answers, capsys):
+    asked = answers(_results(float32=3, torch_float32=6))
+    train_step.main(['--case', _CASE.name, '--torch_python', 'python', '--float32_only'])
+    report = json.loads(capsys.readouterr().out)
+    assert asked == [['float32', 'torch_float32']]
+    assert report['left_out'] == ['reference', 'bfloat16']
+    assert report['cases'][_CASE.name]['ratios'] == {'float32_over_torch_float32': 0.5}
+
+
 def test_a_checkout_and_an_interpreter_add_their_peers(answers, tmp_path, capsys):
     (tmp_path / 'libs').mkdir()
     (tmp_path / 'libs' / 'trainer.py').touch()

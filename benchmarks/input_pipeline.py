@@ -71,7 +71,8 @@ def _report(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
     streets = {}
     for encoding in flags.encodings.split(','):
         pattern = _make_records(folder, encoding)
-        streets[encoding] = {**_run_worker(flags, pattern), 'bytes_per_image': _bytes_per_image(pattern)}
+        # As a data set that is too large to be kept decoded: a few scenes would not be.
+        streets[encoding] = {**_run_worker(flags, pattern, '--no_cache'), 'bytes_per_image': _bytes_per_image(pattern)}
     if 'original' in streets:
         png = streets['original']
         for case in streets.values():

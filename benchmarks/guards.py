@@ -25,23 +25,23 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.peers.cases import CASES, Case
 from benchmarks.peers.timing import wall_times
 from core import command_line
 
 _KINDS = ('plain', 'deterministic', 'skip_not_finite')
 _SAVE_SECONDS = 600
-_HEIGHT, _WIDTH = 193, 257
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=1, help='processes of each kind')
     parser.add_argument('--steps', type=int, default=12, help='timed steps of each process, after two that are not')
-    parser.add_argument('--batch_size', type=int, default=4)
+    parser.add_argument('--case', choices=sorted(CASES), default='icnet_0.5_353x481_batch_8')
     parser.add_argument('--worker', choices=_KINDS, help=argparse.SUPPRESS)
     flags = parser.parse_args(arguments)
     if flags.worker:
-        print(json.dumps(_measure(flags.worker, flags.steps, flags.batch_size)))
+        print(json.dumps(_measure(flags.worker, flags.steps, CASES[flags.case])))
         return
     found: dict[str, list[float]] = {}
     for _ in range(flags.rounds):
@@ -59,7 +59,7 @@ def _report(flags: argparse.Namespace, seconds: dict[str, float]) -> dict[str, A
     shares['saving'] = seconds['saving'] / _SAVE_SECONDS
     return {
         'benchmark': 'guards',
-        'case': f'icnet_0.5_{_HEIGHT}x{_WIDTH}_batch_{flags.batch_size}',
+        'case': flags.case,
         'cpus': os.cpu_count(),
         'rounds': flags.rounds,
         'load_average': round(os.getloadavg()[0], 1),
@@ -70,26 +70,25 @@ def _report(flags: argparse.Namespace, seconds: dict[str, float]) -> dict[str, A
 
 
 def _run_worker(flags: argparse.Namespace, kind: str) -> dict[str, list[float]]:
-    sizes = ['--steps', str(flags.steps), '--batch_size', str(flags.batch_size)]
-    command = [sys.executable, '-m', 'benchmarks.guards', *sizes, '--worker', kind]
+    settings = ['--steps', str(flags.steps), '--case', flags.case]
+    command = [sys.executable, '-m', 'benchmarks.guards', *settings, '--worker', kind]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _measure(kind: str, num_steps: int, batch_size: int) -> dict[str, list[float]]:
+def _measure(kind: str, num_steps: int, case: Case) -> dict[str, list[float]]:
     import tensorflow as tf
 
     from benchmarks.peers import own_step
-    from benchmarks.peers.cases import Case, random_batch
+    from benchmarks.peers.cases import random_batch
     from engine import checkpoints
     from engine.train_step import TOTAL_LOSS
 
     own_step.prepare()
     if kind == 'deterministic':
         tf.config.experimental.enable_op_determinism()
-    case = Case('icnet', 0.5, _HEIGHT, _WIDTH, batch_size)
     step, state, batch = own_step.make_step(
         lambda: own_step.network(case), *random_batch(case), skip_not_finite=kind == 'skip_not_finite'
     )
@@ -103,10 +102,10 @@ def _measure(kind: str, num_steps: int, batch_size: int) -> dict[str, list[float
             assert not state.not_finite()
             checkpoints.save(folder, 1, state.tensors())
 
-        return {**seconds, 'saving': wall_times(save, 3), **_inputs(folder, batch_size)}
+        return {**seconds, 'saving': wall_times(save, 3), **_inputs(folder, case)}
 
 
-def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
+def _inputs(folder: str, case: Case) -> dict[str, list[float]]:
     """Seconds that a batch of records needs more than it would without checks."""
     import numpy as np
     import tensorflow as tf
@@ -115,7 +114,7 @@ def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
     from inputs.record_index import RecordIndex
 
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (_HEIGHT, _WIDTH, 3), np.uint8)
+    pixels = rng.integers(0, 256, (case.height, case.width, 3), np.uint8)
     encoded = tf.io.encode_png(pixels).numpy()
     path = os.path.join(folder, 'x.record')
     with tf.io.TFRecordWriter(path) as writer:
@@ -131,7 +130,7 @@ def _inputs(folder: str, batch_size: int) -> dict[str, list[float]]:
     in_turn = tf.data.FixedLengthRecordDataset(os.path.join(folder, 'plain'), len(encoded)).repeat()
 
     def per_batch(dataset: tf.data.Dataset) -> list[float]:
-        iterator = iter(dataset.batch(batch_size).prefetch(1))
+        iterator = iter(dataset.batch(case.batch).prefetch(1))
         return wall_times(lambda: next(iterator), 40)
 
     def headers(number: tf.Tensor) -> tf.Tensor:

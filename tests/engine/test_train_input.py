@@ -59,7 +59,8 @@ def damage_two(records):
     """A wrong checksum in one file and a picture that is none in the other."""
     records.replace((0, 2), record_faults.example(2, image_bytes=b'no picture at all, only words'))
     content = bytearray(records.contents[1])
-    content[sum(records.ends[1][:2]) // 2] ^= 8
+    # Within a picture: elsewhere it may be the name that is damaged.
+    content[content.index(b'IDAT', records.ends[1][0]) + 8] ^= 8
     records.shards[1].write_bytes(content)
     # The manifest knows nothing of the first change.
     (records.folder / 'x.record.manifest.json').unlink()

@@ -98,19 +98,18 @@ class Reference:
         return ConfusionMatrix(num_classes=self._num_classes, ignore_label=self._ignore_label)
 
 
-def require(name: str, agreement: Agreement, *, coarse: bool) -> None:
-    """Raises UserError if the form called `name` may not be handed out.
+def require(name: str, agreement: Agreement, *, coarse: bool, hint: str = '') -> None:
+    """Raises UserError if the form called `name` may not be handed out; `hint` says what else to try.
 
     Forms of float32 numbers: `EQUAL_PIXELS` of the pixels. Coarse ones: at most `ALLOWED_MIOU_LOSS` of mean IoU,
     for their rounding moves the borders of objects by a pixel here and there, which is no worse than the label.
     """
-    entry = FORMS[name].entry
+    entry, advice = FORMS[name].entry, f'; {hint}' if hint else ''
     if not coarse:
         if agreement.equal_pixels < EQUAL_PIXELS:
             raise UserError(
                 f"{entry}: after reloading, {100 * agreement.equal_pixels:.2f} % of the class ids equal the model's, "
-                f'at least {100 * EQUAL_PIXELS} % are required; nothing was exported'
-                + ('. tflite keeps the weights in float32' if name == 'tflite_float16' else '')
+                f'at least {100 * EQUAL_PIXELS} % are required; nothing was exported{advice}'
             )
         return
     difference = agreement.mean_iou_difference
@@ -119,8 +118,7 @@ def require(name: str, agreement: Agreement, *, coarse: bool) -> None:
     if difference < -ALLOWED_MIOU_LOSS:
         raise UserError(
             f"{entry}: after reloading, its mean IoU is {-100 * difference:.2f} points below the model's on "
-            f'{agreement.images} images, at most {100 * ALLOWED_MIOU_LOSS} are allowed; nothing was exported. '
-            + ('More --calibration_examples may help' if FORMS[name].quantised else 'Use float32')
+            f'{agreement.images} images, at most {100 * ALLOWED_MIOU_LOSS} are allowed; nothing was exported{advice}'
         )
 
 

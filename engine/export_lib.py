@@ -115,9 +115,10 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
         agreement = {}
         for name in options.formats:
             agreement[name] = _write_form(name, source, temporary, reference, samples, twins)
-            export_check.require(name, agreement[name], coarse=options.is_coarse(name))
+            export_check.require(name, agreement[name], coarse=options.is_coarse(name), hint=options.hint(name))
         if twins is not None:
             twins.remove()
+        about['optimisation'] |= export_manifest.found_while_optimising(temporary, options.formats)
         about |= _of_forms(temporary, agreement, samples)
         _finish(temporary, about, options.formats)
         files = _move(temporary, output_dir)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from core.export_forms import OPTIMISED
+from core.export_forms import FORMS, OPTIMISED
 from core.model import SegmentationModel
 from core.servable import INPUTS, Servable
 from engine.export_options import ExportOptions
 from engine.inference import Restored
 from engine.timing import operation_counts
+from exporters import formats
 from inputs.label_map import LabelMap
 
 VERSION = 1
@@ -27,6 +30,14 @@ def optimisation(options: ExportOptions) -> dict[str, Any]:
     return {
         name: {'optimised': options.optimised, **narrow.get(name, {})} for name in OPTIMISED if name in options.formats
     }
+
+
+def found_while_optimising(folder: str, names: Iterable[str]) -> dict[str, Any]:
+    """The part of `optimisation` that only the written forms know: what mixed arithmetic chose."""
+    if 'frozen_graph' not in names:
+        return {}
+    form, path = formats.of('frozen_graph'), os.path.join(folder, FORMS['frozen_graph'].entry)
+    return {'frozen_graph': json.loads(form.manifest(path) or '{}')['optimisation']['frozen_graph']}
 
 
 def describe(

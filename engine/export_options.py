@@ -11,6 +11,12 @@ from core.errors import UsageError
 from core.export_forms import FORMS
 from core.shapes import InputShape
 
+_HINTS = {
+    'tflite_float16': 'choose tflite, whose weights are float32',
+    'tflite_dynamic': 'choose tflite, whose weights are float32',
+    'tflite_int8': 'more --calibration_examples may help; else choose tflite_dynamic or tflite',
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -40,6 +46,19 @@ class ExportOptions:
         """Whether a form has coarse numbers: it is judged by its mean IoU, as `core.export_forms.Form.quantised`."""
         narrow = self.compute == 'bfloat16' or self.weights != 'float32'
         return FORMS[name].quantised or (name == 'frozen_graph' and narrow)
+
+    def hint(self, name: str) -> str:
+        """What to try where the form called `name` does not agree with the model."""
+        if name == 'frozen_graph' and self.weights != 'float32':
+            finer = ' or bfloat16' if self.weights == 'int8' else ''
+            return f'choose --weights float32{finer}'
+        if name == 'frozen_graph' and self.compute == 'bfloat16':
+            return 'choose --compute mixed or float32'
+        if name == 'frozen_graph' and self.compute == 'mixed':
+            return 'more --calibration_examples, up to 8, may help; else choose --compute float32'
+        if name in export_forms.OPTIMISED and self.optimised:
+            return '--optimise false may help'
+        return _HINTS.get(name, '')
 
     def check(self, *, has_records: bool) -> None:
         """Raises UsageError for what cannot be, with what to do; `has_records` tells of `eval_input_reader`."""

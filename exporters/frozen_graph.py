@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,13 +31,20 @@ def write(concrete: Any, path: str) -> None:
 
 def convert(source: Source, path: str) -> None:
     """Writes the frozen graph that is handed out: optimised for TensorFlow if the source says so, with its manifest."""
-    graph_def = read(source.frozen_graph)
+    graph_def, text = read(source.frozen_graph), source.manifest
     if source.optimised:
+        choices: list[optimise.Choice] = []
         graph_def = optimise.optimise(
-            graph_def, outputs=source.outputs, compute=source.compute, batches=source.calibration
+            graph_def,
+            outputs=source.outputs,
+            compute=source.compute,
+            batches=source.calibration,
+            tell=choices.append,
         )
+        for choice in choices:
+            text = manifest.with_choice(text, dataclasses.asdict(choice))
     save(optimise.store(graph_def, source.weights), path)
-    manifest.append_to_graph(path, source.manifest)
+    manifest.append_to_graph(path, text)
 
 
 def freeze(concrete: Any) -> Any:

@@ -37,6 +37,13 @@ def read_from_graph(path: str) -> str | None:
     return tf.make_ndarray(found[0].attr['value'].tensor).item().decode() if found else None
 
 
+def with_choice(text: str, choice: dict[str, Any]) -> str:
+    """The manifest of a frozen graph in mixed arithmetic, with what was chosen; see `exporters.optimise.Choice`."""
+    about = json.loads(text)
+    about.setdefault('optimisation', {}).setdefault('frozen_graph', {})['mixed'] = choice
+    return json.dumps(about)
+
+
 def parse(text: str, source: str) -> dict[str, Any]:
     """The manifest as a dictionary; DataError names `source` if it is none."""
     try:

@@ -26,6 +26,7 @@ _COLUMNS = {
     'processor_ms': 'processor, ms',
     'peak_mib': 'peak, MiB',
     'artefact_and_inference_mib': 'without the runtime, MiB',
+    'artefact_and_warm_inference_mib': 'the same when warm, MiB',
     'gflops': 'GFLOPs',
     'million_parameters': 'M parameters',
     'equal_pixels': 'equal pixels, %',

@@ -30,6 +30,11 @@ class Runtime(abc.ABC):
         del images
         return []
 
+    def tensors_mib(self, images: np.ndarray) -> float | None:
+        """The most that tensors, weights among them, hold at one time; None where the runtime does not tell."""
+        del images
+        return None
+
     def counts(self) -> dict[str, float | None]:
         """Million parameters, and GFLOPs of one image; None where the runtime does not tell."""
         return {'million_parameters': None, 'gflops': None}
@@ -68,18 +73,25 @@ class TensorFlow(Runtime):
         return self._call(images)
 
     def layers(self, images: np.ndarray) -> list[dict[str, Any]]:
-        metadata = self._tf.compat.v1.RunMetadata()
-        options = self._tf.compat.v1.RunOptions(trace_level=self._tf.compat.v1.RunOptions.FULL_TRACE)
-        self._session.run(self._output, {self._input: images}, options=options, run_metadata=metadata)
         return [
             {
                 'name': node.node_name,
                 'kind': node.timeline_label.split('=')[-1].split('(')[0].strip(),
                 'milliseconds': (node.op_end_rel_micros - node.op_start_rel_micros) / 1e3,
             }
-            for device in metadata.step_stats.dev_stats
-            for node in device.node_stats
+            for node in self._traced(images)
         ]
+
+    def tensors_mib(self, images: np.ndarray) -> float | None:
+        in_use = [used.allocator_bytes_in_use for node in self._traced(images) for used in node.memory]
+        return round(max(in_use) / 2**20, 1) if any(in_use) else None  # 0 where the allocator does not count
+
+    def _traced(self, images: np.ndarray) -> list[Any]:
+        """What TensorFlow notes of each operation of one run."""
+        metadata = self._tf.compat.v1.RunMetadata()
+        options = self._tf.compat.v1.RunOptions(trace_level=self._tf.compat.v1.RunOptions.FULL_TRACE)
+        self._session.run(self._output, {self._input: images}, options=options, run_metadata=metadata)
+        return [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
 
     def counts(self) -> dict[str, float | None]:
         from engine.timing import operation_counts

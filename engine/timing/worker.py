@@ -1,8 +1,8 @@
 """The process of one artefact: answers each line on standard input with one line of JSON.
 
-`run`: seconds and processor seconds of one inference. `memory`: MiB, see `_Memory`. `layers`: time of each operation.
-`counts`: parameters and GFLOPs. `save PATH`: the prediction as a NumPy file, axes of length 1 left out. The image comes
-as a NumPy file.
+`run`: seconds and processor seconds of one inference. `memory`: MiB, see `_Memory` and `tensors_mib`. `layers`: time
+of each operation. `counts`: parameters and GFLOPs. `save PATH`: the prediction as a NumPy file, axes of length 1 left
+out. The image comes as a NumPy file.
 
     python -m engine.timing.worker '{"artefact": {...}, "image": "image.npy", "threads": 2, "warm_up": 2}'
 """
@@ -23,25 +23,39 @@ from engine.timing.artefact import Artefact
 
 
 class _Memory:
-    """Memory of this process, MiB: before the artefact was loaded, before the first inference, and the most since."""
+    """Memory of this process, MiB: before the artefact was loaded, before the first inference, and the most since.
+
+    The first inference also plans the graph, with copies of its weights; `warm` is about those that come after.
+    """
 
     def __init__(self) -> None:
         self.before_loading = _status('VmRSS')
-        self.loaded = 0
+        self.loaded = self.most = 0
 
     def is_loaded(self) -> None:
         """Forgets what loading took at its height."""
-        with open('/proc/self/clear_refs', 'w', encoding='ascii') as f:
-            f.write('5')
+        self._forget()
         self.loaded = _status('VmRSS')
 
+    def is_warm(self) -> None:
+        """Takes apart what came before and what comes now."""
+        self.most = _status('VmHWM')
+        self._forget()
+
     def peak(self) -> dict[str, int]:
-        peak = _status('VmHWM')
+        warm = _status('VmHWM')
+        peak = max(self.most, warm)
         return {
             'peak_mib': peak,
             'inference_mib': peak - self.loaded,
             'artefact_and_inference_mib': peak - self.before_loading,
+            'artefact_and_warm_inference_mib': warm - self.before_loading,
         }
+
+    @staticmethod
+    def _forget() -> None:
+        with open('/proc/self/clear_refs', 'w', encoding='ascii') as f:
+            f.write('5')
 
 
 def _status(field: str) -> int:
@@ -63,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory.is_loaded()
     for _ in range(settings['warm_up']):
         runtime.run(image)
+    memory.is_warm()
     answers = {
         'run': lambda: _timed(runtime, image),
-        'memory': memory.peak,
+        'memory': lambda: {**memory.peak(), 'tensors_mib': runtime.tensors_mib(image)},
         'layers': lambda: runtime.layers(image),
         'counts': runtime.counts,
     }

@@ -3,7 +3,8 @@
 `optimise` says which there are; each of the other files is about one of them.
 """
 
+from exporters.optimise.mixed import Choice
 from exporters.optimise.passes import RUNTIMES, optimise
 from exporters.optimise.weights import store
 
-__all__ = ['RUNTIMES', 'optimise', 'store']
+__all__ = ['RUNTIMES', 'Choice', 'optimise', 'store']

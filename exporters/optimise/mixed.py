@@ -7,6 +7,7 @@ for each multiplication, until too many class ids would change. Post-training mi
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -23,8 +24,24 @@ _RANKED_ON, _JUDGED_ON = 2, 8  # batches
 _AIM = 1 - 0.6 * (1 - EQUAL_PIXELS)  # other images may be harder than those
 
 
-def choose(graph_def: Any, outputs: Sequence[str], batches: Batches) -> list[str]:
-    """Names of convolutions, as many as leave `EQUAL_PIXELS` of the class ids as they are, with some to spare.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What runs in bfloat16, and what that was decided on.
+
+    Attributes:
+      bfloat16, float32: names of the convolutions in each; in bfloat16 the one that pays most first.
+      batches: how many batches of images were looked at.
+      equal_pixels: share of their class ids that stay, 0..1.
+    """
+
+    bfloat16: list[str]
+    float32: list[str]
+    batches: int
+    equal_pixels: float
+
+
+def choose(graph_def: Any, outputs: Sequence[str], batches: Batches) -> Choice:
+    """As many convolutions as leave `EQUAL_PIXELS` of the class ids as they are, with some to spare.
 
     Args:
       graph_def: float32, of a servable.
@@ -36,16 +53,17 @@ def choose(graph_def: Any, outputs: Sequence[str], batches: Batches) -> list[str
     ranked = [layer.name for layer in sorted(layers, key=lambda layer: layer.error / max(layer.flops, 1))]
     expected = list(_class_ids(graph_def, looked_at))
 
-    def is_equal_enough(count: int) -> bool:
+    def equal_pixels(count: int) -> float:
         narrow = precision.bfloat16(graph_def, outputs, ranked[:count])
         shares = [(own == ids).mean() for own, ids in zip(_class_ids(narrow, looked_at), expected, strict=True)]
-        return float(np.mean(shares)) >= _AIM
+        return float(np.mean(shares))
 
-    low, high = 0, len(ranked)  # `low` are enough, more than `high` are too many
+    low, high, equal = 0, len(ranked), 1.0  # `low` are enough, more than `high` are too many
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if is_equal_enough(middle) else (low, middle - 1)
-    return ranked[:low]
+        share = equal_pixels(middle)
+        low, high, equal = (middle, high, share) if share >= _AIM else (low, middle - 1, equal)
+    return Choice(bfloat16=ranked[:low], float32=ranked[low:], batches=len(looked_at), equal_pixels=equal)
 
 
 def _class_ids(graph_def: Any, batches: Iterable[np.ndarray]) -> Iterable[np.ndarray]:

@@ -44,6 +44,7 @@ def optimise(
     compute: str = 'float32',
     runtime: str = 'tensorflow',
     batches: Callable[[], Iterable[np.ndarray]] | None = None,
+    tell: Callable[[mixed.Choice], None] = lambda _: None,
 ) -> Any:
     """A frozen inference graph with the same inputs, outputs and, up to rounding, values, that runs faster.
 
@@ -57,6 +58,7 @@ def optimise(
       runtime: what will run it. Class ids are computed by `labels` for TensorFlow and OpenVINO, with operations that
         others do not have.
       batches: images uint8 [N, H, W, channels] as the graph takes them, for 'mixed'.
+      tell: called with what 'mixed' chose.
 
     Raises:
       ValueError: another `compute` or `runtime`, or 'mixed' without `batches`.
@@ -77,7 +79,9 @@ def optimise(
     elif compute == 'mixed':
         if batches is None:
             raise ValueError('mixed needs images to choose by')
-        graph_def = precision.bfloat16(graph_def, outputs, mixed.choose(graph_def, outputs, batches))
+        choice = mixed.choose(graph_def, outputs, batches)
+        tell(choice)
+        graph_def = precision.bfloat16(graph_def, outputs, choice.bfloat16)
     graph_def = rewriting.rewrite(graph_def, outputs, cleaning.remove_identities)
     rule = _LABELS[runtime]
     return graph_def if rule is None else rewriting.rewrite(graph_def, outputs, rule)

@@ -280,7 +280,7 @@ def test_a_narrow_frozen_graph_is_judged_by_its_mean_iou(export, model, tmp_path
     about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
     assert about['optimisation'] == {'frozen_graph': {'optimised': True, 'compute': 'bfloat16', 'weights': 'int8'}}
     monkeypatch.setattr(export_check, 'ALLOWED_MIOU_LOSS', -1)  # no form is that much better
-    with pytest.raises(UserError, match=r'frozen_inference_graph\.pb: .* below the model.*\. Use float32'):
+    with pytest.raises(UserError, match=r'frozen_inference_graph\.pb: .* below the model.*; choose --weights float32'):
         export(formats=('frozen_graph',), weights='bfloat16')
 
 
@@ -288,7 +288,14 @@ def test_mixed_arithmetic_is_judged_by_its_class_ids(export, tmp_path, monkeypat
     report = export(formats=('frozen_graph',), compute='mixed')
     assert report.agreement['frozen_graph'].equal_pixels >= 0.999
     about = json.loads((tmp_path / 'export' / 'manifest.json').read_text())
-    assert about['optimisation'] == {'frozen_graph': {'optimised': True, 'compute': 'mixed', 'weights': 'float32'}}
+    how = about['optimisation']['frozen_graph']
+    choice = how.pop('mixed')
+    assert how == {'optimised': True, 'compute': 'mixed', 'weights': 'float32'}
+    assert {*choice} == {'bfloat16', 'float32', 'batches', 'equal_pixels'} and choice['equal_pixels'] >= 0.9994
+    within = json.loads(
+        formats.of('frozen_graph').manifest(str(tmp_path / 'export' / 'frozen_inference_graph.pb')) or ''
+    )
+    assert within['optimisation']['frozen_graph']['mixed'] == choice
     assert report.agreement['frozen_graph'].largest_logit_difference is None  # see engine.export_logits
     ExportOptions(compute='mixed').check(has_records=False)
     monkeypatch.setattr(export_check, 'EQUAL_PIXELS', 2)
@@ -324,9 +331,27 @@ def test_half_of_the_weights_that_is_too_little_names_the_form_that_keeps_them()
         mean_iou=None,
         mean_iou_of_model=None,
     )
-    for name, hint in (('tflite_float16', r'\. tflite keeps the weights in float32$'), ('tflite', 'exported$')):
-        with pytest.raises(UserError, match=rf'99\.85 % of .* at least 99\.9 % are required; nothing was .*{hint}'):
-            export_check.require(name, agreement, coarse=False)
+    for name, said in (('tflite_float16', '; choose tflite, whose weights are float32$'), ('tflite', 'exported$')):
+        with pytest.raises(UserError, match=rf'99\.85 % of .* at least 99\.9 % are required; nothing was .*{said}'):
+            export_check.require(name, agreement, coarse=False, hint=ExportOptions().hint(name))
+
+
+@pytest.mark.parametrize(
+    'name, options, said',
+    [
+        ('tflite_int8', {}, 'more --calibration_examples may help; else choose tflite_dynamic or tflite'),
+        ('tflite_dynamic', {}, 'choose tflite, whose weights are float32'),
+        ('frozen_graph', {'weights': 'int8', 'compute': 'bfloat16'}, 'choose --weights float32 or bfloat16'),
+        ('frozen_graph', {'compute': 'bfloat16'}, 'choose --compute mixed or float32'),
+        ('frozen_graph', {'compute': 'mixed'}, 'more --calibration_examples, up to 8, may help; else choose --compute'),
+        ('openvino', {}, '--optimise false may help'),
+        ('openvino', {'optimised': False}, ''),
+        ('stablehlo', {}, ''),
+    ],
+)
+def test_a_refusal_says_what_else_to_try(name, options, said):
+    hint = ExportOptions(**options).hint(name)
+    assert hint.startswith(said) and bool(hint) == bool(said)
 
 
 def test_types_that_cannot_be_are_said(export):

@@ -109,8 +109,9 @@ def test_the_choice_keeps_the_class_ids_and_takes_what_it_can():
 
     chosen = mixed.choose(graph_def, [graphs.OUTPUT], lambda: iter([images]))
 
-    assert len(chosen) == 1
-    made = precision.bfloat16(graph_def, [graphs.OUTPUT], chosen)
+    assert mixed.choose(graph_def, [graphs.OUTPUT], lambda: iter([images])) == chosen
+    assert (len(chosen.bfloat16), len(chosen.float32), chosen.batches) == (1, 1, 1)
+    made = precision.bfloat16(graph_def, [graphs.OUTPUT], chosen.bfloat16)
     assert (graphs.run(made, images) == expected).mean() >= 0.999
 
 

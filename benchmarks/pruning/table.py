@@ -90,14 +90,15 @@ def section(rows: Sequence[Mapping[str, Any]], *, made_by: str, explained: recip
     height, width = explained.size
     scratch = explained.num_steps + explained.retrain_steps
     titles = {row: title.format(scratch_steps=f'{scratch:,}') for row, title in _TITLES.items()}
+    changed = ''.join(f', with `{text}`' for text in explained.overrides)
     lines = [
         f'Made by `{made_by}`; change it there.',
         '',
-        f'[`{explained.config_path}`](../{explained.config_path}) from scratch for {explained.num_steps:,} steps, '
-        f'compressed by {explained.factor:g}, retrained for {explained.retrain_steps:,} steps. mIoU in percent on the '
-        f'evaluation records; parameters that inference reads; GFLOPs and latency of one image of {width}x{height}, '
-        f'multiplications and additions counted apart, by the exported frozen graphs in turns on {cpus} CPU cores of a '
-        'machine that did other work too.',
+        f'[`{explained.config_path}`](../{explained.config_path}){changed} from scratch for '
+        f'{explained.num_steps:,} steps, compressed by {explained.factor:g}, retrained for '
+        f'{explained.retrain_steps:,} steps. mIoU in percent on the evaluation records; parameters '
+        f'that inference reads; GFLOPs and latency of one image of {width}x{height}, '
+        f'multiplications and additions counted apart, by the exported frozen graphs in turns on {cpus} CPU cores.',
         '',
         *(f'| {" | ".join(cells)} |' for cells in (_HEAD, ['---'] * len(_HEAD))),
         *(f'| {" | ".join(_cells(row, titles[row["row"]]))} |' for row in rows),

@@ -134,6 +134,10 @@ def test_the_table_is_written_between_its_marks_and_nowhere_else(tmp_path):
     assert '| uniform, L1; refitted | 54.0 | 10.0 | 30.0 | **52.0** (51.0..53.0) | 1 | 1.69 | 2.7 | 30.0 |' in text
     two = table.summarise({1: found, 2: {**found, 'l1_refitted': {'mean_iou': 0.54, **result}}}, costs)
     assert '**53.0** (seeds 52.0..54.0) | 2 |' in table.section(two, made_by='', explained=explained, cpus=2)
+    narrow = make(tmp_path, config_path='configs/x.config', overrides=['model.icnet.filter_scale=0.25'])
+    assert '(../configs/x.config), with `model.icnet.filter_scale=0.25` from scratch' in table.section(
+        rows, made_by='', explained=narrow, cpus=2
+    )
     page = tmp_path / 'page.md'
     page.write_text(f'above\n{table.BEGIN}\nold\n{table.END}\nbelow\n')
     for _ in range(2):

@@ -1,12 +1,11 @@
 """What compression costs and saves on CamVid: the table of docs/compression.md, from training to exported graphs.
 
-A net is trained, cut to half of its filters, and retrained for a third of the steps: by L1 norms, with batch norm
-recalibrated and distillation, and without them; by random filters; by Taylor's criterion; the same with kernels
-refitted, in one cut and in four; and not uniformly, to the latency of the uniform cut. Beside them the small net is
-trained from scratch for all of those steps. Each piece is train.py, compress.py, eval.py or export.py in a process of
-its own, and is done once: the same command goes on where an earlier one stopped, a folder in which train.py has already
-come to the last step is taken as it is. Progress goes to stderr; at the end one JSON object is printed, and --output
-writes the table.
+A net is trained, cut to half of its filters, and retrained for a third of the steps: by L1 norms as they are; by L1
+norms, by chance and by Taylor's criterion with kernels refitted; by the last in four cuts; and not uniformly, to the
+latency of the uniform cut. Beside them the small net is trained from scratch for all of those steps. Each piece is
+train.py, compress.py, eval.py or export.py in a process of its own, and is done once: the same command goes on where an
+earlier one stopped, a folder in which train.py has already come to the last step is taken as it is. Progress goes to
+stderr; at the end one JSON object is printed, and --output writes the table.
 """
 
 from __future__ import annotations
@@ -31,11 +30,14 @@ _EXAMPLES = """\
     python -m benchmarks.compression --output_dir runs/compression --output docs/compression.md
   go on after Ctrl-C: the same command
   only the first trainings:
-    python -m benchmarks.compression --output_dir runs/compression --only base,l1_distilled
+    python -m benchmarks.compression --output_dir runs/compression --only base,taylor_refitted
   the table of what is finished so far, starting no training:
     python -m benchmarks.compression --output_dir runs/compression --report_only --output docs/compression.md
   three seeds:
     python -m benchmarks.compression --output_dir runs/compression --seeds 1,2,3 --output docs/compression.md
+  a narrower net, on a processor without bfloat16:
+    python -m benchmarks.compression --output_dir runs/narrow --steps 1000 --set model.icnet.filter_scale=0.25 \\
+      --set model.icnet.input_scale=1 --set train_config.mixed_precision=FLOAT32
 """
 
 

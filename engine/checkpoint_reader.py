@@ -21,6 +21,7 @@ TRAINING_PREFIX = 'training/'
 READ_ERRORS = (IndexError, UnicodeDecodeError, ValueError, RuntimeError, tf.errors.OpError)
 
 _INDEX = re.compile(r'^model\.ckpt-(\d+)\.index$')
+_OPERATION = re.compile(r'\{\{\w+ [^}]*\}\} ?| ?\[Op:\w+\]')
 _V2_SUFFIX = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})$')
 
 
@@ -156,6 +157,6 @@ def _damaged(path: str, error: Exception, name: str = '') -> DamagedCheckpointEr
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 400 characters."""
-    message = getattr(error, 'message', None) or str(error)
-    return str(message).strip().splitlines()[0][:400] if str(message).strip() else type(error).__name__
+    """The first line of an error's message without TensorFlow's names of operations, at most 400 characters."""
+    message = _OPERATION.sub('', str(getattr(error, 'message', None) or error)).strip()
+    return message.splitlines()[0][:400] if message else type(error).__name__

@@ -18,6 +18,7 @@ from compression import linear_layers
 from compression.channels import ChannelEdges
 from compression.tracing import captured_variables
 from compression.walk import Walk
+from core.errors import UserError
 from core.model import SegmentationModel
 
 
@@ -101,9 +102,15 @@ class TracedNet:
 
 
 def save(path: str, values: Sequence[Any]) -> str:
-    """Writes arrays or tensors into one file, in place of an earlier one; its name."""
-    with open(path, 'wb') as file:
-        np.savez(file, *(np.asarray(value) for value in values))
+    """Writes arrays or tensors into one file, in place of an earlier one; its name. UserError if there is no room."""
+    try:
+        with open(path, 'wb') as file:
+            np.savez(file, *(np.asarray(value) for value in values))
+    except OSError as error:
+        raise UserError(
+            f'{path}: cannot keep what later layers are computed from: {error.strerror}; set TMPDIR to a folder with '
+            'more room, or choose fewer --refit_batches'
+        ) from error
     return path
 
 

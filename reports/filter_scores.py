@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import matplotlib
 
 matplotlib.use('Agg')
 
 import numpy as np
 from matplotlib import pyplot
+
+_TITLE_COLUMNS = 100  # scopes are long
 
 
 def draw(path: str, *, scores: np.ndarray, num_removed: int, title: str, ylabel: str) -> None:
@@ -20,9 +24,8 @@ def draw(path: str, *, scores: np.ndarray, num_removed: int, title: str, ylabel:
         removed = slice(None, num_removed)
         axes.fill_between(places[removed], ranked[removed], color='tab:red', alpha=0.6, step='mid')
     axes.axvline(num_removed - 0.5, color='tab:red', label=f'{num_removed} of {len(ranked)} are removed')
-    axes.set(
-        xlabel='filters, from the least', ylabel=ylabel, title=title, xlim=(-0.5, len(ranked) - 0.5), ylim=(0, None)
-    )
+    axes.set(xlabel='filters, from the least', ylabel=ylabel, xlim=(-0.5, len(ranked) - 0.5), ylim=(0, None))
+    axes.set_title('\n'.join(textwrap.wrap(title, _TITLE_COLUMNS)), fontsize=10)
     axes.legend(loc='upper left')
     figure.savefig(path, format='png')
     pyplot.close(figure)

@@ -16,13 +16,13 @@ from builders import config_loader
 from core.errors import UserError
 from protos.pipeline_pb2 import PipelineConfig
 
-BASE, DISTILLED, PLAIN, RANDOM = 'base', 'l1_distilled', 'l1', 'random'
-TAYLOR, REFITTED, ITERATED = 'taylor', 'taylor_refitted', 'iterated'
-SCRATCH, NON_UNIFORM, NON_UNIFORM_REFITTED = 'scratch', 'latency', 'latency_refitted'
-ROWS = (BASE, SCRATCH, DISTILLED, PLAIN, RANDOM, TAYLOR, REFITTED, ITERATED, NON_UNIFORM, NON_UNIFORM_REFITTED)
+BASE, SCRATCH, ITERATED = 'base', 'scratch', 'iterated'
+L1, L1_REFITTED, RANDOM_REFITTED = 'l1', 'l1_refitted', 'random_refitted'
+TAYLOR_REFITTED, LATENCY_REFITTED = 'taylor_refitted', 'latency_refitted'
+ROWS = (BASE, SCRATCH, L1, L1_REFITTED, RANDOM_REFITTED, TAYLOR_REFITTED, ITERATED, LATENCY_REFITTED)
 ITERATIONS = 4
-# What is done after a cut, before any training.
-NOTHING, RECALIBRATED, REFIT = '', '_recalibrated', '_refitted'
+# Of the names of cuts whose kernels are solved for.
+REFIT = '_refitted'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,6 @@ class Recipe:
       overrides: of the shipped config, as `--set` takes them.
       num_steps: S of the net that is compressed; retraining takes a third, the small net from scratch both.
       factor: share of filters that stay.
-      recalibrate_batches: training batches on which batch-norm averages are measured again.
       refit_batches: training batches on which kernels are solved for.
       size: height and width of the image that arithmetic and latency are for.
     """
@@ -43,7 +42,6 @@ class Recipe:
     num_steps: int = 2000
     seed: int = 1
     factor: float = 0.5
-    recalibrate_batches: int = 50
     refit_batches: int = 6
     size: tuple[int, int] = (360, 480)
     output_dir: Path
@@ -55,33 +53,20 @@ class Recipe:
     def pieces(self) -> list[Piece]:
         """Every training and cut in the order to do them. Raises ConfigError for a mistake in the config."""
         base = self._from_scratch(BASE, self.num_steps)
-        cut, recalibrated = self._cut('l1', base), self._cut('l1', base, RECALIBRATED)
-        noise = self._cut('random', base, RECALIBRATED)
-        fast = self._cut('latency', base, RECALIBRATED)
-        fast_refitted = self._cut('latency', base, REFIT, like=fast)
-        taylor, refitted = self._cut('taylor', base, RECALIBRATED), self._cut('taylor', base, REFIT)
-        return [
-            base,
-            cut,
-            recalibrated,
-            self._retrained(DISTILLED, recalibrated, teacher=base),
-            self._from_scratch(SCRATCH, self.num_steps + self.retrain_steps, narrower=True),
-            self._cut('random', base),
-            noise,
-            self._retrained(RANDOM, noise, teacher=base),
-            self._retrained(PLAIN, cut),
-            self._cut('latency', base),
-            fast,
-            self._retrained(NON_UNIFORM, fast, teacher=base),
-            self._cut('taylor', base),
-            taylor,
-            self._retrained(TAYLOR, taylor, teacher=base),
-            refitted,
-            self._retrained(REFITTED, refitted),
-            fast_refitted,
-            self._retrained(NON_UNIFORM_REFITTED, fast_refitted),
-            self._iterated(base),
+        plain = {kind: self._cut(kind, base) for kind in ('taylor', 'latency', 'l1', 'random')}
+        refitted = {
+            row: self._cut(kind, base, refit=True, like=cut if kind == 'latency' else None)
+            for row, (kind, cut) in zip(
+                (TAYLOR_REFITTED, LATENCY_REFITTED, L1_REFITTED, RANDOM_REFITTED), plain.items(), strict=True
+            )
+        }
+        trained = [
+            piece
+            for (row, cut), before in zip(refitted.items(), plain.values(), strict=True)
+            for piece in (before, cut, self._retrained(row, cut))
         ]
+        scratch = self._from_scratch(SCRATCH, self.num_steps + self.retrain_steps, narrower=True)
+        return [base, *trained, scratch, self._retrained(L1, plain['l1']), self._iterated(base)]
 
     def config(self, num_steps: int, *, narrower: bool = False) -> tuple[list[str], PipelineConfig]:
         """The overrides for a training from scratch of `num_steps`, and the config that they make."""
@@ -104,18 +89,14 @@ class Recipe:
         train = functools.partial(_train, name, folder, self.config_path, overrides, expected=config)
         return self._piece(name, folder, config.SerializeToString(deterministic=True).hex(), [], train)
 
-    def _cut(self, kind: str, base: Piece, then: str = NOTHING, *, like: Piece | None = None) -> Piece:
-        """A cut of `kind`, and what is done `then`; of the share of filters that the cut `like` has found, if given."""
-        name = f'cuts/{kind}{then}'
+    def _cut(self, kind: str, base: Piece, *, refit: bool = False, like: Piece | None = None) -> Piece:
+        """A cut of `kind`; of the share of filters that the cut `like` has found, if given."""
+        name = f'cuts/{kind}{REFIT if refit else ""}'
         folder = self.output_dir / name
-        recalibrated = self.recalibrate_batches if then == RECALIBRATED else 0
-        flags = [*self._cut_flags(kind), '--recalibrate_batches', str(recalibrated), '--seed', str(self.seed)]
+        flags = [*self._cut_flags(kind), '--recalibrate_batches', '0', '--seed', str(self.seed)]
         # The config beside the checkpoint: paths and batch size are those of the training.
         start = ['--config_path', str(base.folder / 'pipeline.config'), '--input_checkpoint', str(base.folder)]
-        if then == REFIT:
-            flags += ['--refit_batches', str(self.refit_batches)]
-        else:
-            start += ['--refit_batches', '0']
+        batches = ['--refit_batches', str(self.refit_batches if refit else 0)]
 
         def compress() -> None:
             target = []
@@ -124,9 +105,10 @@ class Recipe:
                 target = ['--compression_factor', str(share)]
             elif kind == 'latency':
                 target = self._latency_target(name, start)
-            runner.run_script('compress.py', [*start, '--output_dir', str(folder), *flags, *target], name=name)
+            given = [*start, '--output_dir', str(folder), *flags, *batches, *target]
+            runner.run_script('compress.py', given, name=name)
 
-        return self._piece(name, folder, flags, [base, *([like] if like else [])], compress)
+        return self._piece(name, folder, [*flags, *batches], [base, *([like] if like else [])], compress)
 
     def _cut_flags(self, kind: str) -> list[str]:
         size = ['--latency_size', '{},{}'.format(*self.size), '--latency_images', '20']
@@ -155,25 +137,20 @@ class Recipe:
         uniform = self.output_dir / 'cuts' / 'uniform_for_latency'
         report = uniform / 'compression.json'
         if not report.exists():
-            flags = [*start, '--output_dir', str(uniform), *self._cut_flags('l1'), '--recalibrate_batches', '0']
-            runner.run_script('compress.py', flags, name=name)
+            flags = [*self._cut_flags('l1'), '--recalibrate_batches', '0', '--refit_batches', '0']
+            runner.run_script('compress.py', [*start, '--output_dir', str(uniform), *flags], name=name)
         milliseconds = json.loads(report.read_text(encoding='utf-8'))['after']['latency_ms']
         return ['--target_latency_ms', f'{milliseconds:g}']
 
-    def _retrained(self, name: str, cut: Piece, *, teacher: Piece | None = None) -> Piece:
+    def _retrained(self, name: str, cut: Piece) -> Piece:
         folder = self.output_dir / name
         fixed = [
             *schedule(self.config(self.num_steps)[1], self.retrain_steps, shorter_warmup=True),
             f'train_config.fine_tune_checkpoint={cut.folder}',
             'train_config.fine_tune_checkpoint_type=segmentation',
         ]
-        if teacher:
-            fixed += [
-                f'train_config.distillation.config_path={teacher.folder / "pipeline.config"}',
-                f'train_config.distillation.checkpoint={teacher.folder}',
-            ]
         train = functools.partial(_train, name, folder, str(cut.folder / 'pipeline.config'), fixed)
-        return self._piece(name, folder, fixed, [cut, *([teacher] if teacher else [])], train)
+        return self._piece(name, folder, fixed, [cut], train)
 
     def _piece(self, name: str, folder: Path, own: Any, made_from: Sequence[Piece], work: Callable[[], None]) -> Piece:
         content = json.dumps([own, [piece.fingerprint for piece in made_from]])

@@ -12,33 +12,25 @@ from core.errors import UserError
 
 BEGIN, END = '<!-- benchmarks.compression: begin -->', '<!-- benchmarks.compression: end -->'
 CUT_OF = {
-    recipe.DISTILLED: 'l1',
-    recipe.PLAIN: 'l1',
-    recipe.RANDOM: 'random',
-    recipe.TAYLOR: 'taylor',
-    recipe.REFITTED: 'taylor',
-    recipe.NON_UNIFORM: 'latency',
-    recipe.NON_UNIFORM_REFITTED: 'latency',
+    recipe.L1: 'l1',
+    recipe.L1_REFITTED: 'l1',
+    recipe.RANDOM_REFITTED: 'random',
+    recipe.TAYLOR_REFITTED: 'taylor',
+    recipe.LATENCY_REFITTED: 'latency',
 }
 _COMPRESSED = (*CUT_OF, recipe.ITERATED)
-_THEN = {
-    **dict.fromkeys((recipe.DISTILLED, recipe.RANDOM, recipe.TAYLOR, recipe.NON_UNIFORM), recipe.RECALIBRATED),
-    **dict.fromkeys((recipe.REFITTED, recipe.NON_UNIFORM_REFITTED), recipe.REFIT),
-}
 _TITLES = {
     recipe.BASE: 'not compressed',
-    recipe.DISTILLED: 'uniform, L1; recalibrated, distilled',
-    recipe.PLAIN: 'uniform, L1; retrained on labels alone',
-    recipe.RANDOM: 'uniform, random filters; recalibrated, distilled',
-    recipe.TAYLOR: 'uniform, Taylor; recalibrated, distilled',
-    recipe.REFITTED: 'uniform, Taylor; refitted, on labels alone',
-    recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
     recipe.SCRATCH: 'the small net from scratch, all {scratch_steps} steps',
-    recipe.NON_UNIFORM: 'non-uniform to the latency of the uniform cut, Taylor; recalibrated, distilled',
-    recipe.NON_UNIFORM_REFITTED: 'non-uniform, the same share of filters; refitted, on labels alone',
+    recipe.L1: 'uniform, L1; not refitted',
+    recipe.L1_REFITTED: 'uniform, L1; refitted',
+    recipe.RANDOM_REFITTED: 'uniform, random filters; refitted',
+    recipe.TAYLOR_REFITTED: 'uniform, Taylor; refitted',
+    recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
+    recipe.LATENCY_REFITTED: 'non-uniform to the latency of the uniform cut, Taylor; refitted',
 }
 _HEAD = (
-    *('net', 'mIoU before', 'right after the cut', 'recalibrated or refitted', 'trained (95 % interval)', 'seeds'),
+    *('net', 'mIoU before', 'right after the cut', 'refitted', 'trained (95 % interval)', 'seeds'),
     *('M parameters', 'GFLOPs', 'latency, ms'),
 )
 
@@ -59,7 +51,7 @@ def summarise(
             continue
         before = [by_seed[seed][recipe.BASE] for seed in seeds] if row in _COMPRESSED else []
         cut = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}')
-        again = _results(by_seed, seeds, f'cuts/{CUT_OF.get(row)}{_THEN[row]}') if row in _THEN else []
+        again = _results(by_seed, seeds, f'cuts/{CUT_OF[row]}{recipe.REFIT}') if is_refitted(row) else []
         trained = [by_seed[seed][row] for seed in seeds]
         rows.append(
             {
@@ -74,8 +66,13 @@ def summarise(
 def cuts_of(row: str) -> Sequence[str]:
     """Names of the cuts that a row's numbers are from."""
     kind = CUT_OF.get(row)
-    found = [kind, f'{kind}{_THEN.get(row, recipe.NOTHING)}', *([f'{kind}{recipe.RECALIBRATED}'] * (kind == 'latency'))]
-    return [f'cuts/{name}' for name in dict.fromkeys(found)] if kind else []
+    found = [kind, *([f'{kind}{recipe.REFIT}'] * is_refitted(row))]
+    return [f'cuts/{name}' for name in found] if kind else []
+
+
+def is_refitted(row: str) -> bool:
+    """Whether kernels were solved for before this row's training."""
+    return row.endswith(recipe.REFIT)
 
 
 def _results(
@@ -93,14 +90,15 @@ def section(rows: Sequence[Mapping[str, Any]], *, made_by: str, explained: recip
     height, width = explained.size
     scratch = explained.num_steps + explained.retrain_steps
     titles = {row: title.format(scratch_steps=f'{scratch:,}') for row, title in _TITLES.items()}
+    changed = ''.join(f', with `{text}`' for text in explained.overrides)
     lines = [
         f'Made by `{made_by}`; change it there.',
         '',
-        f'[`{explained.config_path}`](../{explained.config_path}) from scratch for {explained.num_steps:,} steps, '
-        f'compressed by {explained.factor:g}, retrained for {explained.retrain_steps:,} steps. mIoU in percent on the '
-        f'evaluation records; parameters that inference reads; GFLOPs and latency of one image of {width}x{height}, '
-        f'multiplications and additions counted apart, by the exported frozen graphs in turns on {cpus} CPU cores of a '
-        'machine that did other work too.',
+        f'[`{explained.config_path}`](../{explained.config_path}){changed} from scratch for '
+        f'{explained.num_steps:,} steps, compressed by {explained.factor:g}, retrained for '
+        f'{explained.retrain_steps:,} steps. mIoU in percent on the evaluation records; parameters '
+        f'that inference reads; GFLOPs and latency of one image of {width}x{height}, '
+        f'multiplications and additions counted apart, by the exported frozen graphs in turns on {cpus} CPU cores.',
         '',
         *(f'| {" | ".join(cells)} |' for cells in (_HEAD, ['---'] * len(_HEAD))),
         *(f'| {" | ".join(_cells(row, titles[row["row"]]))} |' for row in rows),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import compression, runner
-from benchmarks.pruning import recipe, table
+from benchmarks.pruning import latency, recipe, table
 from builders import config_loader
 from core.errors import UsageError, UserError
 from tests.conftest import ROOT
@@ -27,17 +28,11 @@ def make(folder: Path, **changes) -> recipe.Recipe:
 
 def test_pieces_come_after_what_they_are_made_from(tmp_path):
     names = [str(piece.folder.relative_to(tmp_path)) for piece in make(tmp_path).pieces()]
-    assert names[:4] == ['base', 'cuts/l1', 'cuts/l1_recalibrated', 'l1_distilled'] and len(set(names)) == 20
-    cuts = {
-        'random': 'random_recalibrated',
-        'l1': 'l1',
-        'latency': 'latency_recalibrated',
-        'taylor': 'taylor_recalibrated',
-        'taylor_refitted': 'taylor_refitted',
-        'latency_refitted': 'latency_refitted',
-    }
-    for net, cut in cuts.items():
-        assert names.index(f'cuts/{cut}') < names.index(net)
+    assert names[:4] == ['base', 'cuts/taylor', 'cuts/taylor_refitted', 'taylor_refitted']
+    assert len(names) == len(set(names)) == 16
+    for cut in ('l1', 'l1_refitted', 'random_refitted', 'taylor_refitted', 'latency_refitted'):
+        assert names.index(f'cuts/{cut}') < names.index(cut)
+    assert names.index('cuts/latency') < names.index('cuts/latency_refitted')
     assert set(recipe.ROWS) <= set(names)
 
 
@@ -47,9 +42,9 @@ def test_a_training_of_the_same_config_is_the_same_piece_and_another_is_not(tmp_
     for changes in ({'num_steps': 900}, {'seed': 2}, {'overrides': ['train_config.batch_size=2']}):
         other = make(tmp_path, **changes).pieces()
         assert not {piece.fingerprint for piece in first} & {piece.fingerprint for piece in other}, changes
-    longer = make(tmp_path, recalibrate_batches=9).pieces()
+    longer = make(tmp_path, refit_batches=9).pieces()
     changed = [piece.name for piece, old in zip(longer, first, strict=True) if piece.fingerprint != old.fingerprint]
-    assert 'base, seed 1' not in changed and 'l1_distilled, seed 1' in changed and 'cuts/l1, seed 1' not in changed
+    assert 'base, seed 1' not in changed and 'l1_refitted, seed 1' in changed and 'cuts/l1, seed 1' not in changed
 
 
 def test_schedules_end_with_the_training(tmp_path):
@@ -72,8 +67,8 @@ def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path,
         (tmp_path / name / 'eval').mkdir(parents=True)
         (tmp_path / name / 'eval' / 'metrics.json').write_text(json.dumps(metrics))
         config_loader.save(config_loader.load(CONFIG), str(tmp_path / name / 'pipeline.config'))
-    (tmp_path / 'cuts' / 'latency_recalibrated').mkdir()
-    (tmp_path / 'cuts' / 'latency_recalibrated' / 'compression.json').write_text('{"share": 0.4375}')
+    (tmp_path / 'cuts' / 'latency').mkdir()
+    (tmp_path / 'cuts' / 'latency' / 'compression.json').write_text('{"share": 0.4375}')
     for name in ('cuts/taylor', 'cuts/taylor_refitted', 'cuts/latency_refitted'):
         pieces[name].work()
     given = [' '.join(flags) for script, flags in started if script == 'compress.py']
@@ -114,14 +109,11 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
         wanted = compression._wanted(only)
         return [p.folder.name for p in make(tmp_path).pieces() if compression._needed(p, wanted)]
 
-    assert chosen('l1_distilled') == ['base', 'l1', 'l1_recalibrated', 'l1_distilled']
+    assert chosen('l1') == ['base', 'l1', 'l1']
     assert chosen('scratch') == ['base', 'scratch']
-    assert chosen('taylor') == ['base', 'taylor', 'taylor_recalibrated', 'taylor']
     assert chosen('taylor_refitted') == ['base', 'taylor', 'taylor_refitted', 'taylor_refitted']
     assert chosen('iterated') == ['base', 'iterated']
-    cuts = ['latency', 'latency_recalibrated', 'latency_refitted']
-    assert chosen('latency_refitted') == ['base', *cuts, 'latency_refitted']
-    assert chosen('latency') == ['base', 'latency', 'latency_recalibrated', 'latency']
+    assert chosen('latency_refitted') == ['base', 'latency', 'latency_refitted', 'latency_refitted']
     with pytest.raises(UsageError, match=r'--only: got .l2., choose from'):
         chosen('l2')
 
@@ -132,19 +124,20 @@ def test_the_table_is_written_between_its_marks_and_nowhere_else(tmp_path):
     found = {
         'base': {'mean_iou': 0.54, **result},
         'cuts/l1': {'mean_iou': 0.1, **result},
-        'cuts/l1_recalibrated': {'mean_iou': 0.3, **result},
-        'l1_distilled': {'mean_iou': 0.52, **result},
+        'cuts/l1_refitted': {'mean_iou': 0.3, **result},
+        'l1_refitted': {'mean_iou': 0.52, **result},
     }
-    costs = {'l1_distilled': {'million_parameters': 1.69, 'gflops': 2.67, 'latency_ms': 30.04}}
+    costs = {'l1_refitted': {'million_parameters': 1.69, 'gflops': 2.67, 'latency_ms': 30.04}}
     rows = table.summarise({1: found}, costs)
-    assert [row['row'] for row in rows] == ['base', 'l1_distilled']
+    assert [row['row'] for row in rows] == ['base', 'l1_refitted']
     text = table.section(rows, made_by='python x.py', explained=explained, cpus=2)
-    assert (
-        '| uniform, L1; recalibrated, distilled | 54.0 | 10.0 | 30.0 | **52.0** (51.0..53.0) | 1 | 1.69 | 2.7 | 30.0 |'
-        in text
-    )
-    two = table.summarise({1: found, 2: {**found, 'l1_distilled': {'mean_iou': 0.54, **result}}}, costs)
+    assert '| uniform, L1; refitted | 54.0 | 10.0 | 30.0 | **52.0** (51.0..53.0) | 1 | 1.69 | 2.7 | 30.0 |' in text
+    two = table.summarise({1: found, 2: {**found, 'l1_refitted': {'mean_iou': 0.54, **result}}}, costs)
     assert '**53.0** (seeds 52.0..54.0) | 2 |' in table.section(two, made_by='', explained=explained, cpus=2)
+    narrow = make(tmp_path, config_path='configs/x.config', overrides=['model.icnet.filter_scale=0.25'])
+    assert '(../configs/x.config), with `model.icnet.filter_scale=0.25` from scratch' in table.section(
+        rows, made_by='', explained=narrow, cpus=2
+    )
     page = tmp_path / 'page.md'
     page.write_text(f'above\n{table.BEGIN}\nold\n{table.END}\nbelow\n')
     for _ in range(2):
@@ -153,6 +146,23 @@ def test_the_table_is_written_between_its_marks_and_nowhere_else(tmp_path):
     page.write_text('no marks')
     with pytest.raises(UserError, match='has no lines'):
         table.write(page, text)
+
+
+def test_latency_is_of_evaluation_images_in_turns(tmp_path):
+    pictures = [np.full((4, 6, 3), value, np.uint8) for value in (10, 20)]
+    labels = [np.zeros((4, 6), np.uint8)] * 2
+    write_records(tmp_path / 'a.record', pictures, labels, ['0.png', '1.png'])
+    config = config_loader.load(CONFIG)
+    config.eval_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / 'a.record')]
+    timed = latency.pictures_of(config, (8, 9), 3)
+    assert [(image.shape, image.dtype, image[0, 0, 0]) for image in timed] == [
+        ((8, 9, 3), np.uint8, v) for v in (10, 20, 10)
+    ]
+
+    order: list[str] = []
+    slow, fast = (lambda picture: (order.append('slow'), time.sleep(0.02))), (lambda picture: order.append('fast'))
+    milliseconds = latency.interleaved([slow, fast], timed)
+    assert order == ['slow', 'fast'] * 3 and milliseconds[0] >= 20
 
 
 @pytest.mark.slow
@@ -174,10 +184,10 @@ def test_everything_from_training_to_the_table_once(tmp_path):
     report = json.loads(done.stdout)
     rows = {row['row']: row for row in report['nets']}
     assert set(rows) == set(recipe.ROWS)
-    assert rows['l1_distilled']['million_parameters'] == rows['scratch']['million_parameters']
-    assert rows['l1_distilled']['gflops'] < rows['base']['gflops'] and rows['base']['latency_ms'] > 0
+    assert rows['l1_refitted']['million_parameters'] == rows['scratch']['million_parameters']
+    assert rows['l1_refitted']['gflops'] < rows['base']['gflops'] and rows['base']['latency_ms'] > 0
     assert '| not compressed |' in page.read_text()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert '20 of 20 runs are finished' in again.stderr and 'step ' not in again.stderr
+    assert '16 of 16 runs are finished' in again.stderr and 'step ' not in again.stderr
     assert json.loads(again.stdout) == report

@@ -128,6 +128,12 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     assert names(tmp_path) == before
 
 
+def test_what_tensorflow_says_of_a_full_disk_is_told_without_its_operations():
+    said = '{{function_node __wrapped__SaveV2_device_/job:localhost/task:0}} a/model.ckpt; No space left [Op:SaveV2]'
+    error = tf.errors.ResourceExhaustedError(None, None, f'{said}\nmore')
+    assert checkpoints.first_line(error) == 'a/model.ckpt; No space left'
+
+
 def test_a_crash_before_the_last_rename_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     save_steps(tmp_path, [1])
     rename = tf.io.gfile.rename

@@ -12,7 +12,7 @@ import tensorflow as tf
 from compression import cutting, tracing
 from compression.channels import KEPT, Axis, ChannelGraph
 from core.errors import UserError
-from engine import refit
+from engine import refit, traced_net
 from engine.compression_report import RefittedLayer
 from tests.compression.test_tracing import Net
 
@@ -197,3 +197,8 @@ def test_no_batch_is_an_error(whole):
     cut, keep = cut_net(whole, graph, {'first': [1]})
     with pytest.raises(UserError, match='hold no batch to refit'):
         refit.fit(whole, cut, graph, keep, [])
+
+
+def test_a_full_disk_is_told_with_what_helps():
+    with pytest.raises(UserError, match=r'^/dev/full: cannot keep .*: No space left on device; set TMPDIR to a folder'):
+        traced_net.save('/dev/full', [np.zeros(100_000)])

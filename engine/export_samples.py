@@ -14,6 +14,9 @@ from core import fields
 from core.errors import DataError
 from core.servable import InputShape
 
+# What is kept between two iterations, for making the pipeline and decoding anew for each form takes longer than a form.
+_KEPT_BYTES = 64_000_000
+
 _FREE_SIDES = (97, 131)  # of noise, where a side is free: odd, not square, and no multiple of a stride
 
 
@@ -26,7 +29,7 @@ class Sample:
 
 
 class Samples:
-    """The same batches at each iteration, read anew: memory does not grow with their number.
+    """The same batches at each iteration, read anew unless they are few: memory does not grow with their number.
 
     Images of another size than a fixed height or width are resized to it, labels by their nearest pixel.
 
@@ -42,6 +45,7 @@ class Samples:
         self._channels = channels
         self._batch, self._sides = input_shape[0] or 1, input_shape[1:]
         self._count = count
+        self._kept: list[Sample] | None = None
         self.are_real = _has_records(config)
 
     @property
@@ -55,6 +59,18 @@ class Samples:
             shape = (self._batch, height, width, self._channels)
             yield Sample(images=np.random.default_rng(0).integers(0, 256, shape, np.uint8), labels=None)
             return
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept, num_bytes = [], 0
+        for sample in self._read():
+            num_bytes += sample.images.nbytes
+            kept = [*kept, sample] if num_bytes <= _KEPT_BYTES else []
+            yield sample
+        if num_bytes <= _KEPT_BYTES:
+            self._kept = kept
+
+    def _read(self) -> Iterator[Sample]:
         for example in input_builder.build_eval(self._config).take(self._count):
             image, label = self._fitted(example[fields.IMAGE], example[fields.LABEL][..., tf.newaxis])
             repeated = [np.repeat(x[np.newaxis], self._batch, 0) for x in (image, label[..., 0])]

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 # A few kilobytes of PNG can claim to be gigabytes of pixels. Street scenes have a tenth of this or less.
 MAX_PIXELS = 100_000_000
 
 _HEAD = 32
+
+# Where the header of each kind has its height and its width: (first byte, how many), the highest byte first in a PNG.
+_KINDS = {b'\x89PNG': ((20, -4), (16, -4)), b'GIF': ((8, 2), (6, 2)), b'BM': ((22, 4), (18, 4))}
+
+
+def _weights() -> np.ndarray:
+    """int64 [3, 2, 32]: what each byte of the head counts in height and width of each kind."""
+    weights = np.zeros([len(_KINDS), 2, _HEAD], np.int64)
+    for kind, places in enumerate(_KINDS.values()):
+        for side, (start, count) in enumerate(places):
+            values = [1 << 8 * i for i in range(abs(count))]
+            weights[kind, side, start : start + abs(count)] = values[::-1] if count < 0 else values
+    return weights
+
+
+_WEIGHTS = _weights()
+# From here on a height is negative, in a BMP alone.
+_NEGATIVE = np.array([[1 << 40, 1 << 40], [1 << 40, 1 << 40], [1 << 31, 1 << 40]], np.int64)
 
 
 def size(encoded: tf.Tensor) -> tf.Tensor:
@@ -21,20 +40,11 @@ def size(encoded: tf.Tensor) -> tf.Tensor:
     head = tf.strings.substr(encoded, 0, _HEAD)
     padded = tf.strings.substr(tf.strings.join([head, tf.constant(b'\0' * _HEAD)]), 0, _HEAD)
     byte = tf.cast(tf.ensure_shape(tf.io.decode_raw(padded, tf.uint8), [_HEAD]), tf.int64)
-
-    def big_endian(start: int) -> tf.Tensor:
-        return tf.tensordot(byte[start : start + 4], tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), 1)
-
-    def little_endian(start: int, count: int) -> tf.Tensor:
-        return tf.tensordot(byte[start : start + count], tf.constant([1 << 8 * i for i in range(count)], tf.int64), 1)
-
+    numbers = tf.reduce_sum(byte * tf.constant(_WEIGHTS), axis=-1)  # int64 [3, 2]
     # A BMP whose rows go from top to bottom has a negative height.
-    rows = little_endian(22, 4)
-    bmp = tf.stack([tf.where(rows >= 1 << 31, (1 << 32) - rows, rows), little_endian(18, 4)])
-    png, gif = tf.stack([big_endian(20), big_endian(16)]), tf.stack([little_endian(8, 2), little_endian(6, 2)])
-    found = tf.where(tf.strings.substr(padded, 0, 4) == b'\x89PNG', png, tf.zeros([2], tf.int64))
-    found = tf.where(tf.strings.substr(padded, 0, 3) == b'GIF', gif, found)
-    found = tf.where(tf.strings.substr(padded, 0, 2) == b'BM', bmp, found)
+    numbers = tf.where(numbers >= _NEGATIVE, (1 << 32) - numbers, numbers)
+    begins = tf.equal(tf.strings.substr([padded] * 3, [0] * 3, [len(kind) for kind in _KINDS]), list(_KINDS))
+    found = tf.reduce_sum(tf.where(begins[:, tf.newaxis], numbers, tf.zeros_like(numbers)), axis=0)
     return tf.cond(
         tf.strings.substr(padded, 0, 3) == b'\xff\xd8\xff',
         lambda: tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64),

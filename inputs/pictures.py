@@ -94,20 +94,24 @@ def stored(
         row = shape[1] * shape[2]
         rows = tf.io.decode_raw(tf.strings.substr(raw, offset[0] * row, size[0] * row), tf.uint8)
         rows = tf.reshape(rows, tf.stack([size[0], shape[1], shape[2]]))
-        return _with_channels(rows[:, offset[1] : offset[1] + size[1]], channels, name)
+        return rows[:, offset[1] : offset[1] + size[1]]
 
     def of_tiles(offset: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         side = tf.cast(tile_size, tf.int32)
-        pixels = tiles.decode_window(in_tiles, shape=shape, tile_size=side, offset=offset, size=size, name=name)
-        return _with_channels(pixels, channels, name)
+        return tiles.decode_window(in_tiles, shape=shape, tile_size=side, offset=offset, size=size, name=name)
+
+    def of_what_is_there(offset: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        is_raw = tf.equal(kind, _RAW)
+        pixels = tf.cond(is_raw, lambda: of_raw(offset, size), lambda: of_tiles(offset, size))
+        return check(_with_channels(pixels, channels, name))
 
     def window(offset: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        branches = {
-            _ENCODED: lambda: of_pixels(decoded).window(offset, size),
-            _RAW: lambda: check(of_raw(offset, size)),
-            _TILES: lambda: check(of_tiles(offset, size)),
-        }
-        return tf.ensure_shape(tf.switch_case(kind, branches), [None, None, channels])
+        pixels = tf.cond(
+            is_encoded,
+            lambda: of_pixels(decoded).window(offset, size),
+            lambda: of_what_is_there(offset, size),
+        )
+        return tf.ensure_shape(pixels, [None, None, channels])
 
     return Picture(shape[:2], window)
 
@@ -136,24 +140,22 @@ def _checked_shape(
 def _with_channels(pixels: tf.Tensor, channels: int, name: tf.Tensor) -> tf.Tensor:
     """uint8 [h, w, channels] of uint8 [h, w, c]; c is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha)."""
     stored_channels = tf.shape(pixels)[-1]
+    as_wanted = tf.equal(stored_channels, channels)
+    if channels == 4:
+        said = tf.strings.format(f': the image has {{}} channels, {channels} are needed', stored_channels)
+        missing = tf.debugging.Assert(as_wanted, [tf.strings.join([name, said])])
+        with tf.control_dependencies([missing]):
+            return tf.ensure_shape(tf.identity(pixels), [None, None, channels])
 
     def converted() -> tf.Tensor:
-        grey = stored_channels <= 2
-        if channels == 1:
-            return tf.cond(grey, lambda: pixels[..., :1], lambda: _luminance(pixels))
-        if channels == 3:
-            return tf.cond(grey, lambda: tf.repeat(pixels[..., :1], 3, axis=-1), lambda: pixels[..., :3])
-        said = tf.strings.format(f': the image has {{}} channels, {channels} are needed', stored_channels)
-        missing = tf.debugging.Assert(tf.equal(stored_channels, channels), [tf.strings.join([name, said])])
-        with tf.control_dependencies([missing]):
-            return tf.identity(pixels)
+        red_green_blue = tf.gather(pixels, tf.where(stored_channels <= 2, [0, 0, 0], [0, 1, 2]), axis=-1)
+        return red_green_blue if channels == 3 else _luminance(red_green_blue)
 
-    result = tf.cond(tf.equal(stored_channels, channels), lambda: pixels, converted)
-    return tf.ensure_shape(result, [None, None, channels])
+    return tf.ensure_shape(tf.cond(as_wanted, lambda: pixels, converted), [None, None, channels])
 
 
 def _luminance(pixels: tf.Tensor) -> tf.Tensor:
-    """uint8 [h, w, 1] of RGB, as libpng computes it with the weights that `tf.io.decode_png` gives it."""
+    """uint8 [h, w, 1] of RGB, as libpng computes it with the weights that `tf.io.decode_png` gives it; grey stays."""
     red, green, blue = (tf.cast(pixels[..., i : i + 1], tf.int32) for i in range(3))
     weight_red, weight_green = 9797, 19234  # 0.299 and 0.587 of 2 ** 15, cut off as libpng cuts everything here
     total = weight_red * red + weight_green * green + (32768 - weight_red - weight_green) * blue

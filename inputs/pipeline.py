@@ -215,7 +215,7 @@ class TrainingRecords:
     def damage(self, number: int) -> Damage | None:
         """What is wrong with the record, if anything is."""
         try:
-            _one_by_one(self._check_label, self._channels)(self._read(tf.constant(number, tf.int64)))
+            _decoded(self._check_label, self._channels)(self._read(tf.constant(number, tf.int64)))
             return None
         except PIPELINE_ERRORS as error:
             reason = what_is_wrong(error)
@@ -239,15 +239,13 @@ class TrainingRecords:
     def _parse(self, serialized: tf.Tensor) -> StoredExample:
         return tf_example.parse(serialized, self._channels, self._check_label)
 
-    def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return tf_example.decode(serialized, self._channels, self._check_label)
-
     def _decode_all(self) -> DecodedRecords:
         """All records in memory, in place of each that is left out the one that comes instead."""
         if self._decoded is None:
             numbers = tf.data.Dataset.from_tensor_slices(replacements(self.num_records, self._left_out))
             serialized = numbers.map(_plain(self._read.__call__), num_parallel_calls=tf.data.AUTOTUNE)
-            examples = serialized.map(_plain(self._decode), num_parallel_calls=self._parallel)
+            decode = _decoded(self._check_label, self._channels)
+            examples = serialized.map(_plain(decode), num_parallel_calls=self._parallel)
             try:
                 self._decoded = DecodedRecords(
                     _finished(examples), num_records=self.num_records, channels=self._channels
@@ -288,18 +286,7 @@ def evaluation_dataset(
     Yields {`image`: float32 [H, W, channels] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32
     [H, W], or [0, 0] where the record has none}. Raises DataError as `record_files`.
     """
-
-    check_label = _check_ids(num_classes=num_classes, ignore_label=ignore_label)
-
-    def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf_example.decode_with_instances(serialized, channels, check_label)
-        return {
-            IMAGE: tf.cast(example[IMAGE], tf.float32),
-            LABEL: tf.cast(example[LABEL], tf.int32),
-            FILENAME: example[FILENAME],
-            INSTANCES: example[INSTANCES],
-        }
-
+    prepare = _evaluated(_check_ids(num_classes=num_classes, ignore_label=ignore_label), channels)
     records = tf.data.TFRecordDataset(record_files(patterns), buffer_size=_READ_BUFFER_BYTES)
     return _finished(records.map(_plain(prepare), num_parallel_calls=num_parallel_calls or tf.data.AUTOTUNE))
 
@@ -321,11 +308,31 @@ def first_damage(
     return next((str(damage) for i in range(records.num_records) if (damage := records.damage(i))), None)
 
 
+# Both are traced once in a process, however often a data set is made of them.
 @functools.cache
-def _one_by_one(check_label: LabelCheck, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def _decoded(check_label: LabelCheck, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """`tf_example.decode`, compiled: its errors read as those of a pipeline."""
-    decode = functools.partial(tf_example.decode, channels=channels, check_label=check_label)
-    return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    return _compiled(functools.partial(tf_example.decode, channels=channels, check_label=check_label))
+
+
+@functools.cache
+def _evaluated(check_label: LabelCheck, channels: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """What `evaluation_dataset` yields of one serialized example, compiled."""
+
+    def prepare(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        example = tf_example.decode_with_instances(serialized, channels, check_label)
+        return {
+            IMAGE: tf.cast(example[IMAGE], tf.float32),
+            LABEL: tf.cast(example[LABEL], tf.int32),
+            FILENAME: example[FILENAME],
+            INSTANCES: example[INSTANCES],
+        }
+
+    return _compiled(prepare)
+
+
+def _compiled(function: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    return tf.function(function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -357,7 +364,8 @@ def _check_ids(*, num_classes: int, ignore_label: int) -> LabelCheck:
         with tf.control_dependencies([tf.debugging.Assert(~any_wrong, [said])]):
             return tf.identity(label)
 
-    return check
+    signature = [tf.TensorSpec([None, None, 1], tf.uint8), tf.TensorSpec([], tf.string)]
+    return tf.function(check, input_signature=signature, autograph=False)
 
 
 def _check_static(dataset: tf.data.Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -156,7 +157,7 @@ def parse(serialized: tf.Tensor, channels: int = 3, check_label: LabelCheck | No
         in_tiles=features[RecordFields.IMAGE_TILES],
         shape=features[RecordFields.IMAGE_SHAPE],
         tile_size=features[RecordFields.TILE_SIZE],
-        decode=lambda encoded: _decode_image(encoded, filename, channels),
+        decode=lambda encoded: _traced(_decode_image, channels)(encoded, filename),
         channels=channels,
         name=filename,
     )
@@ -194,7 +195,7 @@ def decode_with_instances(
     there = tf.strings.length(encoded) > 0
     instances = tf.cond(
         there,
-        lambda: _decode_instances(encoded, example[FILENAME]),
+        lambda: _traced(_decode_instances)(encoded, example[FILENAME]),
         lambda: tf.zeros([0, 0], tf.int32),
     )
     sizes = (tf.shape(example[LABEL]), tf.shape(instances))
@@ -212,11 +213,18 @@ def _label(features: dict[str, tf.Tensor], check: LabelCheck | None = None) -> P
         in_tiles=features[RecordFields.LABEL_TILES],
         shape=tf.concat([shape[:2], tf.ones_like(shape[2:])], 0),
         tile_size=features[RecordFields.TILE_SIZE],
-        decode=lambda encoded: _decode_label(encoded, filename),
+        decode=lambda encoded: _traced(_decode_label)(encoded, filename),
         channels=1,
         name=filename,
         check=lambda ids: check(ids, filename) if check else ids,
     )
+
+
+@functools.cache
+def _traced(decode: Callable[..., tf.Tensor], *settings: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """`decode` of (encoded, file name), with settings behind them: traced once in a process, for all data sets."""
+    signature = [tf.TensorSpec([], tf.string)] * 2
+    return tf.function(lambda *texts: decode(*texts, *settings), input_signature=signature, autograph=False)
 
 
 def _decode_instances(encoded: tf.Tensor, filename: tf.Tensor) -> tf.Tensor:

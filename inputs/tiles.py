@@ -58,6 +58,24 @@ def decode_window(
     Raises (when run) InvalidArgumentError if tiles are missing, too long or of another size, DataLossError for bytes
     that zlib did not make.
     """
+    return _window(tiles, shape, tile_size, offset, size, name)
+
+
+# Traced once in a process, however often a data set is made of it.
+@tf.function(
+    autograph=False,
+    input_signature=[
+        tf.TensorSpec([None], tf.string),
+        tf.TensorSpec([3], tf.int32),
+        tf.TensorSpec([], tf.int32),
+        *[tf.TensorSpec([2], tf.int32)] * 2,
+        tf.TensorSpec([], tf.string),
+    ],
+)
+def _window(
+    tiles: tf.Tensor, shape: tf.Tensor, tile_size: tf.Tensor, offset: tf.Tensor, size: tf.Tensor, name: tf.Tensor
+) -> tf.Tensor:
+    """See `decode_window`."""
     channels = shape[2]
     grid = (shape[:2] + tile_size - 1) // tile_size
     first, last = offset // tile_size, (offset + size - 1) // tile_size

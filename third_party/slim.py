@@ -11,14 +11,24 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import third_party.legacy_layers  # noqa: F401  # isort: skip
 
+# For losses that nobody here uses, tf_slim imports scikit-learn where it is installed, which takes most of a second.
+_hides_sklearn = 'sklearn' not in sys.modules
+if _hides_sklearn:
+    sys.modules['sklearn'] = None  # pyright: ignore[reportArgumentType]
+try:
+    import tf_slim as _slim
+finally:
+    if _hides_sklearn:
+        del sys.modules['sklearn']
+
 import tensorflow as tf
-import tf_slim as _slim
 from tensorflow.python.keras.layers import convolutional as _layers
 from tensorflow.python.ops import variable_scope as _variable_scope
 from tensorflow.python.util import _pywrap_util_port

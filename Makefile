@@ -34,7 +34,8 @@ $(STAMP): requirements.txt
 		exit 1; }
 	@echo "Installing the packages of requirements.txt into $(VENV) (about a minute, once)"
 	@'$(PYTHON)' -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@# Most of these modules are never imported: compiling each one would take longer than all the rest.
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $(STAMP)
 
 protos: $(STAMP) ## generate protos/*_pb2.py and .pyi from protos/*.proto

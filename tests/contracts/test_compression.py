@@ -6,6 +6,9 @@ kernels behind them keep all inputs. Deep nets are slow to build, so most pairs 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -53,12 +56,17 @@ def built(config: PipelineConfig) -> SegmentationModel:
     return model
 
 
-def logits_of(model: SegmentationModel) -> list[np.ndarray]:
-    infer = tf.function(
+@functools.lru_cache(maxsize=2)
+def _traced(model: SegmentationModel) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(
         lambda x: model.predict(model.preprocess(x), is_training=False)[LOGITS],
         autograph=False,
         input_signature=[tf.TensorSpec([1, None, None, 3])],
     )
+
+
+def logits_of(model: SegmentationModel) -> list[np.ndarray]:
+    infer = _traced(model)
     rng = np.random.default_rng(6)
     return [infer(tf.constant(rng.uniform(0, 255, (1, *size, 3)).astype(np.float32))).numpy() for size in _SIZES]
 

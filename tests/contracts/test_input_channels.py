@@ -82,8 +82,13 @@ def test_a_picture_without_the_channels_is_named(tmp_path: Path):
         image_files.read(str(tmp_path / 'a.png'), 6)
 
 
-@pytest.mark.parametrize('channels', [1, 5])
-@pytest.mark.parametrize('architecture', ['fcn', 'icnet', 'pspnet'])
+@pytest.mark.parametrize(
+    ('architecture', 'channels'),
+    [
+        *(('fcn', 5), ('icnet', 1), ('pspnet', 1)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (('fcn', 1), ('icnet', 5), ('pspnet', 5))),
+    ],
+)
 def test_a_checkpoint_of_rgb_answers_the_same_where_all_channels_are_equal(
     architecture: str, channels: int, tmp_path: Path
 ):

@@ -17,7 +17,7 @@ from tests.contracts.configs import model_config
 _ICNET = ('icnet', 'dilated_resnet50', '')
 _PAIRS = [
     _ICNET,
-    ('icnet', 'dilated_mobilenet', ''),
+    pytest.param(('icnet', 'dilated_mobilenet', ''), marks=pytest.mark.slow),
     pytest.param(('pspnet', 'inception_v1', ''), marks=pytest.mark.slow),
     ('pspnet', 'resnet_v1_18', ''),
     ('fcn', 'mobilenet_v1', 'stride: 8'),

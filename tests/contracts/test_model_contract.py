@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,7 +23,14 @@ _PAIRS = [
 ]
 
 
-@pytest.fixture(scope='module', params=_PAIRS, ids=lambda pair: '-'.join(word for word in pair if word))
+_EXPORTED = [('icnet', 'dilated_resnet50', ''), ('pspnet', 'dilated_mobilenet', '')]
+
+
+def _name(pair: tuple[str, str, str]) -> str:
+    return '-'.join(word for word in pair if word)
+
+
+@pytest.fixture(scope='module', params=_PAIRS, ids=_name)
 def model(request) -> SegmentationModel:
     architecture, extractor, extra = request.param
     return build_model(architecture, extractor, extra=extra)
@@ -37,27 +46,31 @@ def _labels(height: int, width: int, batch: int = 1) -> tf.Tensor:
     return tf.constant(labels)
 
 
-def test_any_image_size_gives_logits_of_that_size(model: SegmentationModel):
-    free = tf.function(
+@pytest.fixture(scope='module')
+def free(model: SegmentationModel) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Logits of images of any size, traced once."""
+    return tf.function(
         lambda x: model.predict(model.preprocess(x), is_training=False)[LOGITS],
         autograph=False,
         input_signature=[tf.TensorSpec([None, None, None, 3])],
     )
+
+
+def test_any_image_size_gives_logits_of_that_size(free: Callable[[tf.Tensor], tf.Tensor]):
     for height, width in ((33, 65), (50, 41), (64, 96)):
         logits = free(_images(height, width))
         assert logits.shape == (1, height, width, 3)
         assert np.isfinite(logits.numpy()).all()
 
 
-def test_free_and_fixed_sizes_agree(model: SegmentationModel):
+def test_free_and_fixed_sizes_agree(model: SegmentationModel, free: Callable[[tf.Tensor], tf.Tensor]):
     images = _images(65, 70)
 
     def infer(x):
         return model.predict(model.preprocess(x), is_training=False)[LOGITS]
 
     fixed = tf.function(infer, autograph=False)(images)
-    free = tf.function(infer, autograph=False, input_signature=[tf.TensorSpec([None, None, None, 3])])(images)
-    np.testing.assert_allclose(fixed, free, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(fixed, free(images), rtol=1e-3, atol=1e-4)
 
 
 def test_postprocess_gives_ids_and_probabilities(model: SegmentationModel):
@@ -93,6 +106,11 @@ def test_gradient_reaches_every_trainable_variable_and_a_step_lowers_the_loss(mo
     assert not dead and losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize(
+    'model',
+    [pytest.param(p, marks=[] if p in _EXPORTED else [pytest.mark.slow], id=_name(p)) for p in _PAIRS],
+    indirect=True,
+)
 def test_the_frozen_graph_is_the_model(model: SegmentationModel, tmp_path):
     assert_frozen_graph_is_the_model(model, tmp_path)
 

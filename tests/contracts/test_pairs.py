@@ -1,10 +1,14 @@
 """Every architecture on every extractor that it supports: sizes, gradients, checkpoints, the config itself.
 
-What goes deeper into one model is in test_model_contract. The deeper ResNets are the code of resnet_v1_18 and 50 with
-more units, and slow to build, so their pairs are marked slow.
+What goes deeper into one model is in test_model_contract. Each extractor always meets one architecture, and the
+lightest all three; the other pairs are slow to build and trace, and marked so. So are the deeper ResNets, which are the
+code of resnet_v1_18 and 50 with more units.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +26,12 @@ from tests.contracts.configs import HYPERPARAMS, model_config
 from tests.contracts.exported import FIXED, assert_frozen_graph_is_the_model
 
 _ARCHITECTURES = ('pspnet', 'icnet', 'fcn')
-_SLOW = ('resnet_v1_34', 'resnet_v1_101', 'resnet_v1_152')
+_QUICK = {
+    *((architecture, 'resnet_v1_18') for architecture in _ARCHITECTURES),
+    *(('icnet', extractor) for extractor in ('resnet_v1_50', 'mobilenet_v2')),
+    *(('pspnet', extractor) for extractor in ('resnet_v2_50', 'mobilenet_v1')),
+    *(('fcn', extractor) for extractor in ('dilated_mobilenet', 'vgg16', 'vgg16_fc', 'inception_v1')),
+}
 _ELSEWHERE = {(a, e) for a in ('icnet', 'pspnet') for e in pairs.STRIDE_8_ONLY}  # in test_model_contract
 _PAIRS = [
     (architecture, extractor)
@@ -55,11 +64,11 @@ def config_of(architecture: str, extractor: str, *, filter_scale: float = 0.125)
     return model_config(architecture, extractor, filter_scale=filter_scale, loss=loss, extra=extra)
 
 
-def _mark(pair: tuple[str, str]):
-    return pytest.param(pair, marks=[pytest.mark.slow] if pair[1] in _SLOW else [], id='-'.join(pair))
+def _marked(quick: Collection[tuple[str, str]]) -> list[Any]:
+    return [pytest.param(p, marks=[] if p in quick else [pytest.mark.slow], id='-'.join(p)) for p in _PAIRS]
 
 
-@pytest.fixture(scope='module', params=[_mark(pair) for pair in _PAIRS])
+@pytest.fixture(scope='module', params=_marked(_QUICK))
 def pair(request) -> tuple[str, str]:
     return request.param
 
@@ -153,6 +162,8 @@ def test_the_frozen_graph_of_a_fixed_size_is_the_model(model: SegmentationModel,
     assert_frozen_graph_is_the_model(model, tmp_path, FIXED)
 
 
+# Those of extractors alone: tests/feature_extractors/test_contract.py.
+@pytest.mark.parametrize('pair', _marked([(a, 'resnet_v1_18') for a in _ARCHITECTURES]), indirect=True)
 def test_filter_scale_halves_every_width_of_extractor_and_heads(pair: tuple[str, str], model: SegmentationModel):
     twice = model_builder.build(config_of(*pair, filter_scale=0.25))
     twice.build()

@@ -11,6 +11,7 @@ import pytest
 
 from core import command_line
 from core.errors import ConfigError, UserError
+from tests import commands
 from tests.conftest import ROOT
 
 
@@ -117,21 +118,16 @@ def test_what_tensorflow_is_refused_is_one_line(tmp_path, capsys):
         assert said.partition(';')[0] in printed
 
 
-def test_a_full_disk_is_one_line(tmp_path):
-    """A limit on the size of files stands for the disk."""
-    done = _run(
-        'import resource, signal\n'
-        'import tensorflow as tf\n'
-        'from core import command_line\n'
-        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
-        'resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))\n'
-        'def main(_):\n'
-        f'    with tf.io.gfile.GFile({str(tmp_path / "x.json")!r}, "w") as file:\n'
-        '        file.write("x" * 99999)\n'
-        'command_line.run(main)\n'
-    )
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
-    assert done.returncode == 1 and 'Traceback' not in done.stderr
+def test_a_full_disk_is_one_line(tmp_path, capfd):
+    import tensorflow as tf
+
+    def main(_):
+        with tf.io.gfile.GFile(str(tmp_path / 'x.json'), 'w') as file:
+            file.write('x' * 99999)
+
+    with commands.full_disk(999):
+        assert commands.exit_code(main, []) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith('error: ')]
     assert 'x.json' in line and line.endswith('; make room and run the same command again, what is finished is kept')
 
 

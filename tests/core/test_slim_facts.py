@@ -71,7 +71,7 @@ _TWO_REPLICAS = """
 
     strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
     with strategy.scope():
-        model = model_builder.build(model_config('icnet'))
+        model = model_builder.build(model_config('fcn', 'mobilenet_v1', loss='', extra='stride: 8'))
         model.build()
 
     def replica(images):
@@ -82,9 +82,10 @@ _TWO_REPLICAS = """
         with {context}:
             return strategy.run(replica, args=(images,))
 
-    before = model.variables_by_name()['Conv/BatchNorm/moving_mean'].numpy()
+    average = 'SharedFeatureExtractor/MobilenetV1/Conv2d_0/BatchNorm/moving_mean'
+    before = model.variables_by_name()[average].numpy()
     values = strategy.experimental_local_results(step(tf.random.normal([1, 65, 97, 3])))
-    after = model.variables_by_name()['Conv/BatchNorm/moving_mean'].numpy()
+    after = model.variables_by_name()[average].numpy()
     assert len(values) == 2 and abs(after - before).max() > 0
     print('ran')
 """

@@ -80,9 +80,9 @@ def dispatcher():
     service = tf.data.experimental.service
     stays = service.WorkerServer(service.WorkerConfig(dispatcher_address=server.address))
     yield server.address, lost
+    del stays  # before the dispatcher, which it would wait for
     for process in (lost, server):
         process.kill()
-    del stays
 
 
 def assert_same(found, expected):
@@ -167,7 +167,7 @@ def test_a_lost_worker_takes_no_batch_with_it(folder, dispatcher):
     """The last test with the service: one of its two workers is killed while batches are under way."""
     address, lost = dispatcher
     make = numbered(folder)
-    served = data_service.batches(make, address, first=0, patience_seconds=5)
+    served = data_service.batches(make, address, first=0, patience_seconds=2)
     found = list(itertools.islice(served, 5))
     lost.kill()
     found += list(itertools.islice(served, 60))

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-import subprocess
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +14,8 @@ from engine import painting, saved_predictions
 from engine.saved_predictions import SavedPredictions
 from inputs.label_map import LabelMap
 from reports import pictures
+from tests import commands
 
-ROOT = Path(__file__).resolve().parents[2]
 COLORS = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
 LABEL_MAP = LabelMap(names=('road', 'sky', 'car'), colors=COLORS, label_ids=(7, 23, 26))
 RNG = np.random.default_rng(0)
@@ -174,22 +169,13 @@ def test_a_file_in_the_way_ends_the_saving_in_one_line(tmp_path):
     assert _names(tmp_path) == ['predictions-0/a_ids.png', 'predictions-0/b']
 
 
-def save_until_full(folder: str) -> None:
-    """In a process whose files may not grow beyond 2,000 bytes: what a full disk answers, without filling one."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-    saved = _saved(folder, 'overlay')
-    saved.add('small.png', IMAGE, CLASS_IDS, (0, 0))
-    noise = RNG.integers(0, 256, (64, 64, 3))
-    saved.add('large.png', noise, np.zeros((64, 64), np.uint8), (0, 0))
-    saved.add('small2.png', IMAGE, CLASS_IDS, (0, 0))
-    print(types.SimpleNamespace(problem=saved.problem, num_images=saved.num_images))
-
-
 def test_a_full_disk_keeps_what_is_whole(tmp_path):
-    code = f'from tests.engine import test_saved_predictions as t; t.save_until_full({str(tmp_path)!r})'
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert 'large_overlay.png: cannot be written' in done.stdout and 'num_images=1' in done.stdout
+    saved = _saved(tmp_path, 'overlay')
+    noise = RNG.integers(0, 256, (64, 64, 3))
+    with commands.full_disk(2000):
+        saved.add('small.png', IMAGE, CLASS_IDS, (0, 0))
+        saved.add('large.png', noise, np.zeros((64, 64), np.uint8), (0, 0))
+        saved.add('small2.png', IMAGE, CLASS_IDS, (0, 0))
+    assert 'large_overlay.png: cannot be written' in str(saved.problem) and saved.num_images == 1
     assert _names(tmp_path) == ['predictions-0/small_overlay.png']
     assert _pixels(tmp_path / 'predictions-0' / 'small_overlay.png').shape == (9, 13, 3)

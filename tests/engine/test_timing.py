@@ -1,11 +1,8 @@
-"""benchmark.py on two tiny frozen graphs, as a process; what it cannot take is one line."""
+"""benchmark.py on two tiny frozen graphs; what it cannot take is one line."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +11,7 @@ from core.errors import UsageError
 from core.servable import Servable
 from engine.timing import side_by_side
 from exporters import frozen_graph
-from tests import fake_model
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests import commands, fake_model
 
 
 @pytest.fixture(scope='module')
@@ -30,11 +25,9 @@ def graphs(tmp_path_factory):
     return folder
 
 
-def test_two_graphs_are_measured_and_compared(graphs, tmp_path):
-    command = [sys.executable, 'benchmark.py', '--size', '33,41', '--rounds', '3', '--warm_up', '1', '--threads', '1']
-    command += ['--artefact', str(graphs / 'a.pb'), '--artefact', str(graphs / 'b.pb'), '--output_dir', str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_two_graphs_are_measured_and_compared(graphs, tmp_path, capsys):
+    flags = ['--size', '33,41', '--rounds', '3', '--warm_up', '1', '--threads', '1', '--output_dir', str(tmp_path)]
+    assert benchmark.main([*flags, '--artefact', str(graphs / 'a.pb'), '--artefact', str(graphs / 'b.pb')]) == 0
     result = json.loads((tmp_path / 'benchmark.json').read_text())
     assert (result['image'], result['rounds'], result['threads']) == ([1, 33, 41, 3], 3, 1)
     first, second = result['artefacts']
@@ -46,7 +39,7 @@ def test_two_graphs_are_measured_and_compared(graphs, tmp_path):
         assert result['layers'][row['name']] and (row['tensors_mib'] is None or row['tensors_mib'] > 0)
     lines = (tmp_path / 'benchmark.md').read_text().splitlines()
     assert sum(line.startswith(('| a.pb |', '| b.pb |')) for line in lines) == 2
-    assert '| artefact | median, ms |' in done.stdout
+    assert '| artefact | median, ms |' in capsys.readouterr().out
 
 
 def test_the_summary_of_known_times():
@@ -74,9 +67,8 @@ def test_what_cannot_be_timed_is_said(tmp_path):
         benchmark.main(['--artefact', str(tmp_path), '--rounds', '0'])
 
 
-def test_a_file_that_is_no_graph_is_one_line(tmp_path):
+def test_a_file_that_is_no_graph_is_one_line(tmp_path, capfd):
     (tmp_path / 'text.pb').write_text('no graph')
-    command = [sys.executable, 'benchmark.py', '--artefact', str(tmp_path / 'text.pb'), '--size', '9,9']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert 'text.pb: its process ended with exit code 1' in done.stderr and 'Traceback' not in done.stderr
+    assert commands.exit_code(benchmark.main, ['--artefact', str(tmp_path / 'text.pb'), '--size', '9,9']) == 1
+    said = capfd.readouterr().err
+    assert 'text.pb: its process ended with exit code 1' in said and 'Traceback' not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,18 @@ def files(logdir):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, records):
+    """A whole run; nothing writes into it. No second model is made for the evaluations."""
     logdir = tmp_path_factory.mktemp('trained')
-    assert run(logdir, records) == 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eval_lib.inference, 'build_model', lambda config: pytest.fail('a second model'))
+        assert run(logdir, records) == 10
     return logdir
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of it, to go on with."""
+    return Path(shutil.copytree(trained, tmp_path / 'copied'))
 
 
 def test_every_interval_and_the_last_step_are_evaluated(trained):
@@ -86,11 +96,6 @@ def test_the_scores_are_those_of_the_saved_checkpoint(trained, records):
         stored = results(trained, step)
         assert again['confusion_matrix'] == stored['confusion_matrix']
         assert again['cross_entropy'] == pytest.approx(stored['cross_entropy'], rel=1e-6)
-
-
-def test_no_second_model_is_made(tmp_path, records, monkeypatch):
-    monkeypatch.setattr(eval_lib.inference, 'build_model', lambda config: pytest.fail('a second model'))
-    run(tmp_path, records)
 
 
 def test_the_training_itself_is_not_changed(trained, tmp_path):
@@ -122,22 +127,27 @@ def test_curves_are_in_metrics_jsonl_and_tensorboard(trained):
     assert {('metrics/mean_iou', step) for step in STEPS} <= shown
 
 
-@pytest.mark.parametrize(('metric', 'choose'), [('mean_iou', max), ('class_iou.class_1', max), ('cross_entropy', min)])
-def test_the_best_is_kept(tmp_path, records, metric, choose):
-    run(tmp_path, records, f'best_metric: "{metric}"')
-    values = {step: train_evaluation.metric_value(results(tmp_path, step), metric) for step in STEPS}
+@pytest.mark.parametrize(
+    ('metric', 'choose'),
+    [('mean_iou', max), pytest.param('class_iou.class_1', max, marks=pytest.mark.slow), ('cross_entropy', min)],
+)
+def test_the_best_is_kept(trained, tmp_path, records, metric, choose):
+    logdir = trained if metric == 'mean_iou' else tmp_path
+    if logdir == tmp_path:
+        run(logdir, records, f'best_metric: "{metric}"')
+    values = {step: train_evaluation.metric_value(results(logdir, step), metric) for step in STEPS}
     step = choose(values, key=lambda step: values[step])
-    assert best(tmp_path) == {
+    assert best(logdir) == {
         'metric': metric,
         'value': values[step],
         'step': step,
         'checkpoint': f'model.ckpt-{step}',
     }
-    kept, saved = (checkpoints.read(tmp_path / where / f'model.ckpt-{step}') for where in ('best', '.'))
+    kept, saved = (checkpoints.read(logdir / where / f'model.ckpt-{step}') for where in ('best', '.'))
     assert kept.shapes == saved.shapes
     for name in kept.shapes:
         np.testing.assert_array_equal(kept.tensor(name), saved.tensor(name))
-    assert files(tmp_path) == [
+    assert files(logdir) == [
         'best.json',
         f'model.ckpt-{step}.data-00000-of-00001',
         f'model.ckpt-{step}.index',
@@ -161,17 +171,22 @@ def test_patience_ends_a_training_that_stands_still(tmp_path, records, caplog):
     assert run(tmp_path, records, f'patience: 3 {FROZEN}', num_steps=1000) == 16
 
 
+_PLACES = [
+    (Evaluator, 'evaluate'),
+    (eval_results, 'write'),
+    (best_checkpoint, 'keep'),
+    (best_checkpoint, 'tidy'),
+    (MetricsLog, 'merge'),
+]
+
+
 @pytest.mark.parametrize(
-    ('place', 'name'),
+    ('place', 'name', 'call'),
     [
-        (Evaluator, 'evaluate'),
-        (eval_results, 'write'),
-        (best_checkpoint, 'keep'),
-        (best_checkpoint, 'tidy'),
-        (MetricsLog, 'merge'),
+        *((*place, 1) for place in _PLACES),
+        *(pytest.param(*place, 3, marks=pytest.mark.slow) for place in _PLACES),
     ],
 )
-@pytest.mark.parametrize('call', [1, 3])
 def test_a_crash_anywhere_loses_and_repeats_no_evaluation(tmp_path, trained, records, monkeypatch, place, name, call):
     calls, evaluated = iter(range(1, 100)), []
     original, evaluate = getattr(place, name), Evaluator.evaluate
@@ -213,16 +228,15 @@ def test_a_crash_anywhere_loses_and_repeats_no_evaluation(tmp_path, trained, rec
             assert key == 'images_per_second' or ours[key] == pytest.approx(theirs[key]), (ours['step'], key)
 
 
-def test_results_of_steps_to_be_done_again_are_removed(tmp_path, records):
-    run(tmp_path, records)
-    (tmp_path / 'model.ckpt-10.index').unlink()
-    data = tmp_path / 'model.ckpt-8.data-00000-of-00001'
+def test_results_of_steps_to_be_done_again_are_removed(copied, records):
+    (copied / 'model.ckpt-10.index').unlink()
+    data = copied / 'model.ckpt-8.data-00000-of-00001'
     data.write_bytes(data.read_bytes()[:-9])
-    marked = {**results(tmp_path, 8), 'mean_iou': -1}
-    (tmp_path / 'evaluation' / 'metrics-8.json').write_text(json.dumps(marked))
-    run(tmp_path, records)
-    assert results(tmp_path, 8)['mean_iou'] >= 0
-    assert eval_results.evaluated_steps(str(tmp_path / 'evaluation')) == STEPS
+    marked = {**results(copied, 8), 'mean_iou': -1}
+    (copied / 'evaluation' / 'metrics-8.json').write_text(json.dumps(marked))
+    run(copied, records)
+    assert results(copied, 8)['mean_iou'] >= 0
+    assert eval_results.evaluated_steps(str(copied / 'evaluation')) == STEPS
 
 
 def test_an_unknown_metric_is_answered_before_the_first_step(tmp_path, records):
@@ -234,11 +248,10 @@ def test_an_unknown_metric_is_answered_before_the_first_step(tmp_path, records):
     assert not checkpoints.all_checkpoints(tmp_path)
 
 
-def test_another_best_metric_begins_anew(tmp_path, records, caplog):
-    run(tmp_path, records)
-    run(tmp_path, records, 'best_metric: "cross_entropy"', num_steps=12)
+def test_another_best_metric_begins_anew(copied, records, caplog):
+    run(copied, records, 'best_metric: "cross_entropy"', num_steps=12)
     assert 'is by mean_iou; from now on by cross_entropy' in caplog.text
-    assert best(tmp_path)['metric'] == 'cross_entropy' and best(tmp_path)['step'] in (10, 12)
+    assert best(copied)['metric'] == 'cross_entropy' and best(copied)['step'] in (10, 12)
 
 
 def test_undefined_scores_are_never_the_best():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -39,6 +40,16 @@ def wait_for(process, condition):
         time.sleep(0.02)
 
 
+def go_on(logdir, *overrides):
+    """The same command again, in this process."""
+    return train(
+        tiny_training.config(*overrides),
+        TrainOptions(logdir=str(logdir)),
+        build_model=tiny_training.build_model,
+        build_dataset=tiny_training.build_dataset,
+    )
+
+
 def finish(process):
     _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, errors
@@ -48,7 +59,7 @@ def lines(logdir):
     return [json.loads(line) for line in Path(logdir, 'metrics.jsonl').read_text().splitlines()]
 
 
-def test_killed_in_the_middle_and_resumed(tmp_path):
+def test_killed_in_the_middle_and_resumed(tmp_path, caplog):
     process = start(tmp_path, ENDLESS)
     wait_for(process, lambda: len(checkpoints.all_checkpoints(tmp_path)) >= 2)
     process.send_signal(signal.SIGKILL)
@@ -60,9 +71,9 @@ def test_killed_in_the_middle_and_resumed(tmp_path):
     assert step is not None
     checkpoints.read(newest).verify()
     last = step + 10
-    code, errors = finish(start(tmp_path, f'train_config {{ num_steps: {last} log_every_n_steps: 5 }}'))
-    assert code == 0, errors
-    assert f'resumed from {newest}' in errors
+    with caplog.at_level(logging.INFO):
+        assert go_on(tmp_path, f'train_config {{ num_steps: {last} log_every_n_steps: 5 }}') == last
+    assert f'resumed from {newest}' in caplog.text
     assert [line['step'] for line in lines(tmp_path)] == list(range(5, last + 1, 5))
     assert checkpoints.read(tmp_path).tensor('global_step') == last
     assert not list(tmp_path.glob('unfinished*'))
@@ -84,8 +95,7 @@ def test_killed_between_evaluations_and_resumed(tmp_path):
 
     before = {step: (logdir / 'evaluation' / f'metrics-{step}.json').read_text() for step in evaluated()}
     last = max(before) + 5
-    code, errors = finish(start(logdir, f'train_config {{ num_steps: {last} eval_interval: 3 }} {reader}'))
-    assert code == 0, errors
+    assert go_on(logdir, f'train_config {{ num_steps: {last} eval_interval: 3 }} {reader}') == last
     assert evaluated() == sorted({*range(3, last + 1, 3), last})
     for step, text in before.items():
         assert (logdir / 'evaluation' / f'metrics-{step}.json').read_text() == text
@@ -95,7 +105,8 @@ def test_killed_between_evaluations_and_resumed(tmp_path):
     checkpoints.read(logdir / 'best' / kept['checkpoint']).verify()
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+# `test_cluster_process.py` sends the other one.
+@pytest.mark.parametrize('number', [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_asked_to_stop(tmp_path, number):
     process = start(tmp_path, ENDLESS)
     wait_for(process, lambda: checkpoints.latest(tmp_path))
@@ -108,50 +119,40 @@ def test_asked_to_stop(tmp_path, number):
     assert 'the same command goes on from there' in errors
 
 
-def test_two_replicas_move_the_averages(tmp_path):
-    code, errors = finish(start(tmp_path, 'train_config { num_steps: 30 }', num_clones=2))
-    assert code == 0, errors
-    assert '2 x CPU' in errors
-    losses = [line['loss'] for line in lines(tmp_path)]
-    assert losses[-1] < 0.8 * losses[0]
-    moving = checkpoints.read(tmp_path).tensor('SharedFeatureExtractor/tiny/conv1/BatchNorm/moving_mean')
-    assert np.abs(moving).max() > 0.01
-
-
 def test_two_replicas_train_as_one(tmp_path):
     """Without batch statistics, halves of a batch add up to the whole."""
     override = 'train_config { freeze_fine_tune_backbone: true num_steps: 8 }'
     code, errors = finish(start(tmp_path / 'two', override, num_clones=2))
     assert code == 0, errors
-    train(
-        tiny_training.config(override),
-        TrainOptions(logdir=str(tmp_path / 'one')),
-        build_model=tiny_training.build_model,
-        build_dataset=tiny_training.build_dataset,
-    )
+    go_on(tmp_path / 'one', override)
     for two, one in zip(lines(tmp_path / 'two'), lines(tmp_path / 'one'), strict=True):
         for name in ('loss', 'regularization_loss', 'total_loss', 'gradient_norm', 'learning_rate'):
             assert two[name] == pytest.approx(one[name], rel=1e-4), name
 
 
-def test_two_replicas_are_evaluated_as_saved(tmp_path):
+def test_two_replicas_move_the_averages_and_are_evaluated_as_saved(tmp_path):
     """What is scored during training is the checkpoint's weights: both replicas' variables, once each."""
     rng = np.random.default_rng(5)
     images = [rng.integers(0, 256, (tiny_training.HEIGHT, tiny_training.WIDTH, 3), np.uint8) for _ in range(3)]
     records = tmp_path / 'eval.tfrecord'
     tiny_run.write_records(records, images, [image.argmax(-1).astype(np.uint8) for image in images], ['a', 'b', 'c'])
     override = (
-        'train_config { num_steps: 4 eval_interval: 2 } '
+        'train_config { num_steps: 30 eval_interval: 15 } '
         f'eval_input_reader {{ tf_record_input_reader {{ input_path: "{records}" }} }}'
     )
     logdir = tmp_path / 'two'
     code, errors = finish(start(logdir, override, num_clones=2))
     assert code == 0, errors
-    assert eval_results.evaluated_steps(str(logdir / 'evaluation')) == [2, 4]
+    assert '2 x CPU' in errors
+    losses = [line['loss'] for line in lines(logdir)]
+    assert losses[-1] < 0.8 * losses[0]
+    moving = checkpoints.read(logdir).tensor('SharedFeatureExtractor/tiny/conv1/BatchNorm/moving_mean')
+    assert np.abs(moving).max() > 0.01
+    assert eval_results.evaluated_steps(str(logdir / 'evaluation')) == [15, 30]
     config = tiny_training.config(override)
     model = tiny_training.build_model(config.model)
     model.build()
-    again = Evaluator(config, model).evaluate(str(logdir / 'model.ckpt-4')).metrics
-    during = json.loads((logdir / 'evaluation' / 'metrics-4.json').read_text())
+    again = Evaluator(config, model).evaluate(str(logdir / 'model.ckpt-30')).metrics
+    during = json.loads((logdir / 'evaluation' / 'metrics-30.json').read_text())
     assert during['confusion_matrix'] == again['confusion_matrix']
     assert during['num_examples'] == 3

@@ -10,7 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from third_party import slim
+
 SHAPE = (2, 33, 49, 8)
+
+# Not every processor has a gradient of a dilated convolution.
+_RATE = 2 if slim.has_native_dilation() else 1
 
 
 class Net:
@@ -90,7 +95,7 @@ def _three_consumers(net: Net, x: tf.Tensor) -> tf.Tensor:
     branches = [
         tf.nn.relu(net.bias(net.conv(stem, 'a', 16), 'a')),
         tf.nn.relu6(net.norm(net.depthwise(stem, 'b'), 'b_norm')),
-        tf.tanh(net.conv(stem, 'c', 16, rate=2)),
+        tf.tanh(net.conv(stem, 'c', 16, rate=_RATE)),
     ]
     joined = tf.nn.relu(net.norm(net.conv(branches[0] + branches[1] + branches[2], 'join', 16), 'join_norm'))
     return tf.reduce_mean(tf.square(joined + stem))

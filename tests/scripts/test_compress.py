@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from builders import config_loader
 from core.errors import CheckpointError, UsageError, UserError
 from engine import checkpoints, inference
 from protos.pipeline_pb2 import PipelineConfig
-from tests.conftest import ROOT
+from tests import commands
 
 _LAYER = 'SharedFeatureExtractor/resnet_v1_18/block1/unit_1/lite_bottleneck_v1/conv1'
 _PYRAMID = 'PSPModule/Conv_1'  # 512 filters at any filter_scale
@@ -178,16 +176,11 @@ def test_a_training_is_not_overwritten(flags, folder, tmp_path):
         compress.main([*flags, '--output_dir', str(tmp_path / 'other')])
 
 
-def test_a_full_disk_leaves_nothing(flags, tmp_path):
-    """A process of its own, whose files may hold 64 KiB."""
-    program = 'import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); '
-    program += 'resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); sys.argv = ["compress.py", *sys.argv[1:]]; '
-    program += 'import compress; from core import command_line; command_line.run(compress.main)'
-    done = subprocess.run(
-        [sys.executable, '-c', program, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
-    assert done.returncode == 1 and 'cannot write the checkpoint' in line and 'Traceback' not in done.stderr
+def test_a_full_disk_leaves_nothing(flags, tmp_path, capfd):
+    with commands.full_disk(65536):
+        code = commands.exit_code(compress.main, flags)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert code == 1 and 'cannot write the checkpoint' in line
     assert list((tmp_path / 'out').iterdir()) == []
 
 

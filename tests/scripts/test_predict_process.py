@@ -1,10 +1,8 @@
-"""predict.py as a process, over a folder in which all but one picture is bad."""
+"""predict.py as a command, over a folder in which all but one picture is bad."""
 
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -12,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import predict
 from core.servable import Servable
 from exporters import frozen_graph
-from tests import fake_model
+from tests import commands, fake_model
 
-ROOT = Path(__file__).resolve().parents[2]
 RGB = fake_model.images(60, 80)
 
 
@@ -52,11 +50,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_each_bad_picture_is_one_line_and_the_whole_one_is_predicted(folder):
-    command = [sys.executable, str(ROOT / 'predict.py'), '--exported', 'graph.pb']
-    command += ['--input_path', 'in', '--input_path', 'in/moving.gif', '--outputs', 'ids', '--output_dir', 'out']
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+def test_each_bad_picture_is_one_line_and_the_whole_one_is_predicted(folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    flags = ['--input_path', 'in', '--input_path', 'in/moving.gif', '--outputs', 'ids', '--output_dir', 'out']
+    code = commands.exit_code(predict.main, ['--exported', 'graph.pb', *flags])
+    printed = capfd.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.startswith('error: ')]
     expected = {
         'animated.png': '2 frames (animated or multi-page)',
         'bomb.png': 'more than 89,478,485 pixels',
@@ -68,11 +67,11 @@ def test_each_bad_picture_is_one_line_and_the_whole_one_is_predicted(folder):
         'text.png': 'not a picture',
     }
     said = {line.split(': ')[1].removeprefix('in/'): line for line in lines}
-    assert sorted(said) == sorted(expected) and len(lines) == len(expected), done.stderr
+    assert sorted(said) == sorted(expected) and len(lines) == len(expected), printed.err
     for name, words in expected.items():
         assert words in said[name]
-    assert 'Traceback' not in done.stderr and done.returncode == 1
-    assert '1 of 9 images written to out' in done.stdout
+    assert 'Traceback' not in printed.err and code == 1
+    assert '1 of 9 images written to out' in printed.out
     assert [path.name for path in (folder / 'out').iterdir()] == ['whole_ids.png']
     ids = np.asarray(Image.open(folder / 'out' / 'whole_ids.png'))
     np.testing.assert_array_equal(ids, fake_model.class_ids(fake_model.FakeModel(), RGB[np.newaxis])[0])

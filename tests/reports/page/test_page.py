@@ -7,16 +7,15 @@ import hashlib
 import html
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from core.errors import DataError
+from reports.page import __main__ as command
 from reports.page import charts, content, render, sections
-from tests.conftest import ROOT
+from tests import commands
 from tests.reports.page import evaluation
 
 HOSTILE = (
@@ -223,17 +222,12 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, word):
     assert not (tmp_path / 'report' / 'index.html').exists()
 
 
-def test_the_command(evaluated, tmp_path):
-    def run(*flags):
-        return subprocess.run(
-            [sys.executable, '-m', 'reports.page', *flags], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-
+def test_the_command(evaluated, tmp_path, capsys):
     page = evaluated / 'report' / 'index.html'
     before = page.read_bytes()
     page.unlink()
-    done = run('--eval_dir', str(evaluated))
-    assert (done.returncode, done.stdout) == (0, f'wrote {page}\n')
+    assert commands.exit_code(command.main, ['--eval_dir', str(evaluated)]) == 0
+    assert capsys.readouterr().out == f'wrote {page}\n'
     assert page.read_bytes() == before  # the same input gives the same bytes
-    failed = run('--eval_dir', str(tmp_path))
-    assert failed.returncode == 1 and failed.stderr.startswith('error: ') and 'Traceback' not in failed.stderr
+    assert commands.exit_code(command.main, ['--eval_dir', str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith('error: ')

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.peers import runs
 from benchmarks.peers.cases import CASES
-from core import command_line
+from core import command_line, processor
 from core.errors import UserError
 
 # Seconds (of steps) over a peer's: at most. Images per second (of loops) over the reference's: at least.
@@ -43,18 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--steps', type=int, default=10, help='timed steps of each process, after two that are not')
     parser.add_argument('--reference_dir', default='', help='a checkout of the reference')
     parser.add_argument('--torch_python', default='', help='a Python interpreter that has PyTorch')
-    parser.add_argument('--float32_only', action='store_true', help='for processors without bfloat16')
     parser.add_argument('--loop', default='', metavar='RECORDS', help='time whole loops on these records instead')
     flags = parser.parse_args(arguments)
     report = _loops(flags) if flags.loop else _steps(flags)
     peers = {'reference': flags.reference_dir, 'torch': flags.torch_python or flags.loop}
-    left_out = [name for name, given in peers.items() if not given] + ['bfloat16'] * flags.float32_only
+    left_out = [name for name, given in peers.items() if not given]
+    left_out += [] if processor.has_bfloat16() else ['bfloat16, which this processor would emulate']
     common = {'cpus': os.cpu_count(), 'load_average': round(os.getloadavg()[0], 1), 'rounds': flags.rounds}
     print(json.dumps({'benchmark': 'train_step', **common, 'left_out': left_out, **report}))
 
 
 def _steps(flags: argparse.Namespace) -> dict[str, Any]:
-    contestants = runs.of_steps(flags.reference_dir, flags.torch_python, float32_only=flags.float32_only)
+    contestants = runs.of_steps(flags.reference_dir, flags.torch_python)
     cases = CASES.values() if flags.case == 'all' else [CASES[flags.case]]
     found = {}
     for case in cases:
@@ -78,7 +78,7 @@ def _parameters(case: str, results: dict[str, list[dict[str, Any]]]) -> int:
 
 
 def _loops(flags: argparse.Namespace) -> dict[str, Any]:
-    contestants = runs.of_loops(flags.reference_dir, float32_only=flags.float32_only)
+    contestants = runs.of_loops(flags.reference_dir)
     results = runs.in_turn(contestants, flags.rounds, '--records', flags.loop, '--steps', str(flags.steps))
     speeds = {
         name: statistics.median(result['images_per_second'] for result in processes)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from core import processor
 from core.errors import UsageError, UserError
 from engine.checkpoint_reader import first_line
 from engine.cluster import VARIABLE, Cluster, meet
@@ -125,15 +126,24 @@ def _logical_cpus(count: int) -> list[str]:
     return [f'/cpu:{i}' for i in range(count)]
 
 
-def use_bfloat16(enabled: bool) -> None:
+def use_bfloat16(enabled: bool) -> bool:
     """Lets oneDNN compute convolutions and their gradients in bfloat16 on CPUs; variables stay float32.
 
     It rewrites graphs when they are first run, so it has to be set before the step is compiled. On GPUs it has no
-    effect: there TensorFloat-32 is on by default.
+    effect: there TensorFloat-32 is on by default. Nor has it on a CPU that would have to emulate bfloat16, which is
+    slower than float32. Both are told in a warning. Returns whether it is in effect.
     """
-    tf.config.optimizer.set_experimental_options({'auto_mixed_precision_onednn_bfloat16': enabled})
     if enabled and tf.config.list_logical_devices('GPU'):
         _LOGGER.warning('train_config.mixed_precision: BFLOAT16 acts on CPUs only; this GPU uses TensorFloat-32')
+        enabled = False
+    if enabled and not processor.has_bfloat16():
+        _LOGGER.warning(
+            'train_config.mixed_precision: BFLOAT16 needs a processor with avx512_bf16 or AMX, which this one lacks; '
+            'computing in FLOAT32'
+        )
+        enabled = False
+    tf.config.optimizer.set_experimental_options({'auto_mixed_precision_onednn_bfloat16': enabled})
+    return enabled
 
 
 def use_float16(enabled: bool) -> None:
@@ -147,6 +157,12 @@ def use_float16(enabled: bool) -> None:
             'or BFLOAT16 on a CPU that has it'
         )
     tf.config.optimizer.set_experimental_options({'auto_mixed_precision': enabled})
+
+
+def computes_in_16_bits() -> bool:
+    """Whether `use_bfloat16` or `use_float16` is in effect."""
+    options = tf.config.optimizer.get_experimental_options()
+    return any(options.get(name) for name in ('auto_mixed_precision_onednn_bfloat16', 'auto_mixed_precision'))
 
 
 def gather_replicas(values: tf.Tensor) -> tf.Tensor:

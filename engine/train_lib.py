@@ -180,8 +180,7 @@ def _request(train_config: TrainConfig, options: TrainOptions) -> Request:
 
 
 def _planner(train_config: TrainConfig, options: TrainOptions) -> Planner:
-    halves = train_config.mixed_precision != TrainConfig.FLOAT32
-    return Planner(_request(train_config, options), bfloat16=halves)
+    return Planner(_request(train_config, options), bfloat16=devices.computes_in_16_bits())
 
 
 def _loss_scale(train_config: TrainConfig) -> LossScale | None:

@@ -15,6 +15,7 @@ from benchmarks.peers.cases import LEARNING_RATE, MOMENTUM, NUM_CLASSES, Case, r
 from benchmarks.peers.timing import times
 from builders import model_builder
 from core import fields
+from core.errors import UserError
 from core.model import SegmentationModel
 from core.optimizers import Momentum
 from core.schedules import constant
@@ -46,7 +47,8 @@ def time_steps(case: Case, num_steps: int, *, bfloat16: bool) -> dict[str, Any]:
 def prepare(*, bfloat16: bool = False) -> None:
     """What `train.py` sets before anything runs."""
     devices.keep_order_of_sums()
-    devices.use_bfloat16(bfloat16)
+    if devices.use_bfloat16(bfloat16) != bfloat16:
+        raise UserError('--bfloat16: this processor would emulate it')
     tf.random.set_seed(1)
 
 

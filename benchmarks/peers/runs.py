@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core import processor
 from core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,28 +37,30 @@ class Contestant:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def of_steps(reference_dir: str, torch_python: str, *, float32_only: bool = False) -> list[Contestant]:
+def of_steps(reference_dir: str, torch_python: str) -> list[Contestant]:
     """This project in both precisions, and the peers that are given; UsageError for one that is not there."""
     own, torch = _module('own_step'), _module('torch_step', torch_python)
-    found = [Contestant('float32', own), Contestant('bfloat16', (*own, '--bfloat16'))]
+    found = _both(own)
     if reference_dir:
         found.append(Contestant('reference_float32', (*_module('reference_step'), *_checkout(reference_dir))))
     if torch_python:
-        found += [Contestant('torch_float32', torch), Contestant('torch_bfloat16', (*torch, '--bfloat16'))]
-    return _in_float32(found) if float32_only else found
+        found += _both(torch, 'torch_')
+    return found
 
 
-def of_loops(reference_dir: str, *, float32_only: bool = False) -> list[Contestant]:
+def of_loops(reference_dir: str) -> list[Contestant]:
     """As `of_steps`, for whole loops; PyTorch has none that could be compared."""
     own = _module('own_loop')
-    found = [Contestant('float32', own), Contestant('bfloat16', (*own, '--bfloat16'))]
+    found = _both(own)
     if reference_dir:
         found.append(Contestant('reference_float32', (*_module('reference_loop'), *_checkout(reference_dir))))
-    return _in_float32(found) if float32_only else found
+    return found
 
 
-def _in_float32(contestants: Sequence[Contestant]) -> list[Contestant]:
-    return [contestant for contestant in contestants if 'bfloat16' not in contestant.name]
+def _both(command: tuple[str, ...], prefix: str = '') -> list[Contestant]:
+    """The command in float32 and, where the processor has it, in bfloat16."""
+    narrow = [Contestant(f'{prefix}bfloat16', (*command, '--bfloat16'))] if processor.has_bfloat16() else []
+    return [Contestant(f'{prefix}float32', command), *narrow]
 
 
 def _module(name: str, python: str = '') -> tuple[str, ...]:

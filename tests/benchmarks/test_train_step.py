@@ -8,6 +8,7 @@ import pytest
 from benchmarks import train_step
 from benchmarks.peers import own_step, runs, timing
 from benchmarks.peers.cases import CASES, Case
+from core import processor
 from core.errors import UsageError, UserError
 
 _CASE = Case('icnet', 1.0, 513, 513, 2)
@@ -22,8 +23,9 @@ def _results(**seconds: float) -> dict[str, list[dict]]:
 
 @pytest.fixture
 def answers(monkeypatch):
-    """Sets what all processes say; keeps who was asked."""
+    """Sets what all processes say, on a processor that has bfloat16; keeps who was asked."""
     asked: list[list[str]] = []
+    monkeypatch.setattr(processor, 'has_bfloat16', lambda: True)
 
     def give(results):
         def in_turn(contestants, rounds, *arguments):
@@ -34,15 +36,6 @@ def answers(monkeypatch):
         return asked
 
     return give
-
-
-def test_without_bfloat16_nobody_is_asked_for_it(answers, capsys):
-    asked = answers(_results(float32=3, torch_float32=6))
-    train_step.main(['--case', _CASE.name, '--torch_python', 'python', '--float32_only'])
-    report = json.loads(capsys.readouterr().out)
-    assert asked == [['float32', 'torch_float32']]
-    assert report['left_out'] == ['reference', 'bfloat16']
-    assert report['cases'][_CASE.name]['ratios'] == {'float32_over_torch_float32': 0.5}
 
 
 def test_a_checkout_and_an_interpreter_add_their_peers(answers, tmp_path, capsys):
@@ -77,6 +70,17 @@ def test_peers_that_are_not_given_are_named(answers, capsys):
     assert report['left_out'] == ['reference', 'torch']
     assert list(report['cases']) == list(CASES)
     assert report['cases'][_CASE.name]['ratios'] == {'float32_over_bfloat16': 1.5}
+
+
+def test_bfloat16_is_left_out_where_the_processor_would_emulate_it(answers, monkeypatch, capsys):
+    monkeypatch.setattr(processor, 'has_bfloat16', lambda: False)
+    asked = answers(_results(float32=3))
+
+    train_step.main([])
+
+    report = json.loads(capsys.readouterr().out)
+    assert asked == [['float32']]
+    assert report['left_out'] == ['reference', 'torch', 'bfloat16, which this processor would emulate']
 
 
 def test_loops_are_compared_by_images_per_second(answers, capsys):

@@ -1,9 +1,9 @@
 """`python -m tests.contracts.recompute_steps CASE...`: what plain and planned training steps of models come to.
 
 A process of its own, since determinism, number formats and devices cannot be changed back. A case is
-`architecture:extractor`; with `--bfloat16` oneDNN computes in bfloat16, with `--replicas=2` the batch is shared by two
-CPU devices, with `--nested` segments run again inside segments. One JSON object a case and line: what differs, and what
-the plan was.
+`architecture:extractor`; with `--bfloat16` oneDNN computes in bfloat16 where the processor can, with `--replicas=2` the
+batch is shared by two CPU devices, with `--nested` segments run again inside segments. One JSON object a case and line:
+what differs, and what the plan was.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 
 from compression import selection
 from compression.targets import Amount, Target
+from core import processor
 from engine import devices
 from engine.compression_plan import Options
 from engine.iterative_compression import options_of
@@ -84,11 +85,12 @@ def test_the_config_of_a_training_after_a_cut():
         assert made.train_config.eval_interval == interval
 
 
-def test_what_a_training_asks_of_graphs_ends_with_it():
+def test_what_a_training_asks_of_graphs_ends_with_it(monkeypatch):
+    monkeypatch.setattr(processor, 'has_bfloat16', lambda: True)
     plain = {'remapping': True, 'arithmetic_optimization': True, 'auto_mixed_precision_onednn_bfloat16': False}
     tf.config.optimizer.set_experimental_options(plain)
     with devices.graph_options_kept():
-        devices.use_bfloat16(True)
+        assert devices.use_bfloat16(True)
         devices.keep_order_of_sums()
         assert tf.config.optimizer.get_experimental_options()['remapping'] is False
     options = tf.config.optimizer.get_experimental_options()

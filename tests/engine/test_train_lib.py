@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from core import processor
 from core.errors import CheckpointError, DataError, UsageError
-from engine import checkpoints
+from engine import checkpoints, devices
 from engine.step_records import NotFiniteError
 from engine.train_lib import TrainOptions, train
 from tests import tiny_training
@@ -318,6 +319,19 @@ def test_bfloat16_gives_similar_losses_and_float32_variables(tmp_path, trained):
     for line, reference in zip(ours, exact, strict=False):
         assert line['total_loss'] == pytest.approx(reference['total_loss'], rel=0.02)
     assert tensors(tmp_path)['Predictions/Conv/weights'].dtype == np.float32
+
+
+def test_bfloat16_is_left_where_the_processor_would_emulate_it(monkeypatch, caplog):
+    monkeypatch.setattr(processor, 'has_bfloat16', lambda: False)
+    with devices.graph_options_kept():
+        assert not devices.use_bfloat16(True)
+        assert not devices.computes_in_16_bits()
+        (record,) = caplog.records
+        assert 'this one lacks; computing in FLOAT32' in record.getMessage()
+        monkeypatch.setattr(processor, 'has_bfloat16', lambda: True)
+        assert devices.use_bfloat16(True)
+        assert devices.computes_in_16_bits()
+        assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ model {{
     num_classes: 3
     filter_scale: 0.25
     pooling_factors: [1, 2, 3, 4]
-    feature_extractor {{ type: 'dilated_resnet50' }}
+    feature_extractor {{ type: 'resnet_v1_18' }}
     hyperparams {{
       batch_norm {{}}
       initializer {{ variance_scaling_initializer {{}} }}

@@ -14,7 +14,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 command_line.use_onednn()  # as every script does
 
 # Graphs are made of many small objects that live long: looking through them for garbage takes a tenth of the time.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,4 +32,4 @@ def pytest_collection_finish() -> None:
     """Leaves alone what was imported, and collects garbage less often."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 10, 10)

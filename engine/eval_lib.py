@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -90,8 +90,12 @@ class Evaluator:
             ],
             autograph=False,
         ).get_concrete_function()
-        self._class_scores = inference.trace_scores(self._servable)[1]
         self._num_examples: int | None = None
+
+    @functools.cached_property
+    def _class_scores(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Traced where an image is seen in parts, or several times."""
+        return inference.trace_scores(self._servable)[1]
 
     @property
     def padded_size(self) -> tuple[int, int] | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import tensorflow as tf
+
+_ROW = 1 << 20
 
 
 def resident_bytes() -> int:
@@ -18,6 +21,20 @@ def peak_bytes() -> int:
     if tf.config.list_logical_devices('GPU'):
         return int(tf.config.experimental.get_memory_info('GPU:0')['peak'])
     return _status('VmHWM')
+
+
+def reserve(num_bytes: int) -> None:
+    """One region of this size for TensorFlow's host allocator, of which nothing is touched, so that it costs nothing.
+
+    In oneDNN's builds it takes memory in regions of growing size and gives none back. A tensor lies within one region,
+    so the ends of many stay empty while there is a single one to fill. Nothing happens on a GPU, or where there is not
+    so much: the allocator would wait for seconds before it gives up.
+    """
+    room = available_bytes()
+    if not _ROW <= num_bytes <= (room or 0) or tf.config.list_logical_devices('GPU'):
+        return
+    with contextlib.suppress(tf.errors.ResourceExhaustedError), tf.init_scope(), tf.device('CPU:0'):
+        tf.raw_ops.Empty(shape=[num_bytes // _ROW, _ROW], dtype=tf.uint8, init=False)
 
 
 def available_bytes() -> int | None:

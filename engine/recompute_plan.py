@@ -19,6 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 FILE_NAME = 'recompute_plan.json'
 # Of what is free before the step: what TensorFlow's workspaces and the input pipeline take besides.
 _USABLE = 0.9
+_ROOM_TO_MOVE = 1.25
 
 
 def request_from_config(message: GradientCheckpointing) -> Request:
@@ -36,6 +37,11 @@ def request_from_config(message: GradientCheckpointing) -> Request:
 def is_plain(request: Request) -> bool:
     """Whether nothing is to be recomputed."""
     return request.mode is Mode.NONE and request.budget is None and request.share is None and not request.nodes
+
+
+def to_reserve(plan: Plan) -> int:
+    """What the allocator is asked for before the first step: the plan's peak and some room to move."""
+    return int(_ROOM_TO_MOVE * plan.peak_bytes)
 
 
 def report(plan: Plan, logdir: str | None, *, replicas: int, plain: bool, num_parts: int = 1) -> dict[str, Any]:

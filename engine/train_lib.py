@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import math
 import os
@@ -201,6 +200,18 @@ def make_step(
 ) -> Callable[[Mapping[str, Any]], Mapping[str, tf.Tensor]]:
     """The compiled step of a training, see `train_step.make_train_step`; its plan is reported when it is traced."""
     request = _request(config.train_config, options)
+    replicas = strategy.num_replicas_in_sync
+
+    def on_plan(plan: Plan) -> None:
+        recompute_plan.report(
+            plan,
+            options.logdir,
+            replicas=replicas,
+            num_parts=config.train_config.gradient_accumulation_steps,
+            plain=recompute_plan.is_plain(request),
+        )
+        memory.reserve(recompute_plan.to_reserve(plan) * replicas)
+
     return make_train_step(
         model=model,
         optimizer=optimizer,
@@ -209,13 +220,7 @@ def make_step(
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_parts=config.train_config.gradient_accumulation_steps,
         planner=_planner(config.train_config, options),
-        on_plan=functools.partial(
-            recompute_plan.report,
-            logdir=options.logdir,
-            replicas=strategy.num_replicas_in_sync,
-            num_parts=config.train_config.gradient_accumulation_steps,
-            plain=recompute_plan.is_plain(request),
-        ),
+        on_plan=on_plan,
         skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
         teacher=_teacher(config, model, strategy),
     )

@@ -69,19 +69,22 @@ def make_train_step(
         model.note_averages(shared.note)
         averages_together = shared.collected
 
-    def gradients_of(batch: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    held_back = skip_not_finite or state.loss_scale is not None
+    waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or held_back
+
+    def gradients_of(
+        batch: Mapping[str, tf.Tensor], gates: dict[int, tf.Operation] | None = None
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         variables = list(state.trainable.values())
         with averages_together():
             losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
         objective = losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts)
         forward = ForwardGraph(state.loss_scale.scaled(objective) if state.loss_scale else objective)
         known = planner.plan if planner else None
-        held_back = skip_not_finite or state.loss_scale is not None
-        waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or held_back
         schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
         if planner and planner.plan and on_plan and planner.plan is not known:
             on_plan(planner.plan)
-        gradients = _present(state, backward.gradients(forward, variables, schedule))
+        gradients = _present(state, backward.gradients(forward, variables, schedule, gates=gates))
         return losses, gradients
 
     def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -114,8 +117,12 @@ def make_train_step(
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
-        losses, gradients = gradients_of(batch)
-        return {**losses, **_apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)}
+        gates: dict[int, tf.Operation] = {}
+        losses, gradients = gradients_of(batch, gates)
+        applied = _apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)
+        if not waiting:
+            backward.spend_early(gradients.values(), gates)
+        return {**losses, **applied}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:

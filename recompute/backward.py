@@ -9,7 +9,7 @@ deterministic, and a variable's gradient cannot get lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import tensorflow as tf
@@ -28,6 +28,7 @@ def gradients(
     schedule: Schedule | None = None,
     *,
     on_place: Callable[[int], object] | None = None,
+    gates: dict[int, tf.Operation] | None = None,
 ) -> list[Gradient]:
     """d objective / d variable for each variable, None where the objective does not depend on it.
 
@@ -36,14 +37,36 @@ def gradients(
       variables: inside `strategy.run`, the replica's own copies are meant.
       schedule: what to keep and when to compute the rest again; None keeps everything.
       on_place: told the number of each operation of `forward` once its gradient is made.
+      gates: with a schedule, filled with an operation for the id of each variable's gradient that what comes later in
+        the backward pass waits for, see `spend_early`.
 
     Raises LookupError for an operation that has no registered gradient.
     """
-    return _Walk(forward, schedule, on_place or (lambda place: None)).run(variables)
+    walk = _Walk(forward, schedule, on_place or (lambda place: None))
+    found = walk.run(variables)
+    if gates is not None:
+        gates.update(walk.gates)
+    return found
+
+
+def spend_early(gradients: Iterable[tf.Tensor], gates: Mapping[int, tf.Operation]) -> None:
+    """Lets the backward pass wait until what reads each gradient of a variable has run, so that it is freed.
+
+    An executor may run whatever is ready, and one of a single thread runs last what was ready first: sums of squares
+    for the norm, and with them every gradient, stayed to the end of the step. To be called once the readers are made;
+    none of them may need a later gradient.
+    """
+    for gradient in gradients:
+        if id(gradient) in gates:
+            tf_gradients.run_before(gates[id(gradient)], gradient.consumers())
 
 
 class _Walk:
-    """State of one reverse walk: the gradients still to be passed on, and what was computed again."""
+    """State of one reverse walk: the gradients still to be passed on, and what was computed again.
+
+    Attributes:
+      gates: see `gradients`.
+    """
 
     def __init__(self, forward: ForwardGraph, schedule: Schedule | None, on_place: Callable[[int], object]):
         self._forward = forward
@@ -51,8 +74,11 @@ class _Walk:
         self._on_place = on_place
         self._rerun = _Rerun(schedule) if schedule else None
         self._open: dict[int, tf.Tensor] = {}
-        self._made: list[tf.Tensor] = []
-        self._last_sum: list[tf.Tensor] = []
+        self._made: list[Any] = []
+        self._last_sum: list[Any] = []
+        self._gate: list[Any] = []
+        self._since_gate: list[Any] = []
+        self.gates: dict[int, tf.Operation] = {}
 
     def run(self, variables: Sequence[tf.Variable]) -> list[Gradient]:
         graph, objective = self._forward.graph, self._forward.objective
@@ -87,7 +113,7 @@ class _Walk:
         seen: Any = op if self._rerun is None else _StandIn(op, self._rerun)
         incoming = [_zeros(t) if g is None else g for g, t in zip(incoming, op.outputs, strict=True)]
         if self._rerun is not None:
-            self._rerun.late_trigger = [g for g in incoming if g is not None]
+            self._rerun.late_trigger = [*self._gate, *(g for g in incoming if g is not None)]
         with tf.name_scope(op.name), tf.control_dependencies(self._waiting(incoming)):
             outgoing = function(seen, *incoming)
             outgoing = outgoing if isinstance(outgoing, (list, tuple)) else [outgoing]
@@ -104,15 +130,34 @@ class _Walk:
         if known is not None:
             gradient = tf.add(known, gradient)
             self._last_sum = [gradient] if self._rerun else []
+        if self._rerun and tensor.dtype == tf.resource:
+            gradient = self._closed(gradient)
         self._open[id(tensor)] = gradient
         self._made.append(gradient)
+        self._since_gate.append(gradient)
+
+    def _closed(self, gradient: tf.Tensor) -> tf.Tensor:
+        """A variable's gradient, under a name of its own: it comes before all that follows.
+
+        Else kernels' gradients would be put off, and hold what they are computed from. It comes after what was made
+        just before, which may read the variable: an update beside a reader would copy the variable.
+        """
+        with tf.control_dependencies(self._since_gate):
+            gradient = tf.identity(gradient)
+        with tf.control_dependencies([gradient, *self._gate]):
+            self._gate = [tf.no_op(name='gate')]
+        self._since_gate = []
+        self.gates[id(gradient)] = self._gate[0]
+        self._made += self._gate
+        return gradient
 
     def _waiting(self, incoming: Sequence[Gradient]) -> list[Any]:
         """A gradient that was made in a later segment may lie ready long before this one's turn."""
+        before = self._last_sum + self._gate
         if self._rerun is None or self._rerun.trigger is None:
-            return self._last_sum
+            return before
         made = {id(g) for g in self._made}
-        return self._last_sum + ([] if any(id(g) in made for g in incoming) else [self._rerun.trigger])
+        return before + ([] if any(id(g) in made for g in incoming) else [self._rerun.trigger])
 
     def _enter(self, segment: int) -> None:
         """What the earlier segment computes again waits for every gradient of the one just passed, kernels' included.
@@ -133,7 +178,7 @@ class _Rerun:
     late tensor, which makes its own copies of the other late ones that it takes: sharing them would hold them for long.
 
     Attributes:
-      late_trigger: the gradients that are about to be passed on, which late copies wait for.
+      late_trigger: what late copies wait for: the gradients that are about to be passed on, and those before them.
     """
 
     def __init__(self, schedule: Schedule):
@@ -141,7 +186,7 @@ class _Rerun:
         self._copies: dict[tuple[_Level, int], tf.Operation] = {}
         self._triggers: dict[_Level, Any] = {}
         self._levels: list[_Level] = []
-        self.late_trigger: list[tf.Tensor] = []
+        self.late_trigger: list[Any] = []
 
     @property
     def trigger(self) -> Any:

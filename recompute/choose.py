@@ -24,7 +24,7 @@ from recompute.treatment import KEEP_ALL, KEEP_NONE
 _AUTO_WORK = 1 / 3
 # What TensorFlow itself takes in its first steps: compiled kernels and their scratch memory, about the same for every
 # model measured (benchmarks/gradient_checkpointing.py --suite predicted).
-RUNTIME_BYTES = 190_000_000
+RUNTIME_BYTES = 250_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
 # So many positions are looked at at once: of more, some for a first plan, then those around its cuts. A budget that

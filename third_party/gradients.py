@@ -49,3 +49,8 @@ def copy_operation(op: tf.Operation, inputs: Sequence[tf.Tensor], name: str) -> 
 def captured_handle(graph: tf.Graph, variable: tf.Variable) -> tf.Tensor:
     """What stands in the traced function's graph for the variable; in a replica, for its own copy."""
     return graph.capture(variable.handle)
+
+
+def run_before(last: tf.Operation, first: Sequence[tf.Operation]) -> None:
+    """A control dependency of an operation on others that were made after it, in the same graph."""
+    last._add_control_inputs(list(first))

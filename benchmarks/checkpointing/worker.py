@@ -12,7 +12,7 @@ from benchmarks.checkpointing.cases import Case
 from benchmarks.peers import cases, own_step
 from benchmarks.peers.timing import times
 from core.errors import UsageError
-from engine import memory
+from engine import memory, recompute_plan
 from engine.train_step import TOTAL_LOSS
 from recompute.budget import parse_budget
 from recompute.plan import Mode, Planner, Request
@@ -45,6 +45,7 @@ def measure(case: Case) -> dict[str, Any]:
     tracing = time.perf_counter() - started
     plan = planner.plan
     assert plan is not None
+    memory.reserve(recompute_plan.to_reserve(plan))
     before = memory.resident_bytes()
     _reset_peak()
     losses: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from recompute.plan import Mode, Planner, Request
 from tests.conftest import ROOT
 from tests.recompute.compare_gradients import NESTED, REQUESTS, planned_step
 from tests.recompute.halving import HalvingPlanner
-from tests.recompute.nets import NETS, Net
+from tests.recompute.nets import NETS, Net, images
 
 _RECOMPUTE = 'recompute/'
 
@@ -140,6 +141,50 @@ def test_the_mask_of_the_forward_pass_is_the_mask_of_the_gradient():
         assert float(gradient) == pytest.approx(want, rel=1e-4)
     assert not np.array_equal(*masks)
     assert planner.plan is not None and planner.plan.extra_work > 0
+
+
+@pytest.mark.parametrize('name', ['residual', 'regularized'])
+def test_what_reads_a_gradient_runs_before_the_layer_below(name: str):
+    """Otherwise an executor may put it off, and each gradient stays to the end of the step."""
+    net, order = Net(NETS[name]), {}
+
+    @tf.function(autograph=False)
+    def step() -> list[tf.Tensor]:
+        variables, gates = list(net.trainable.values()), {}
+        forward = ForwardGraph(net(images()))
+        schedule = HalvingPlanner()(forward, variables)
+        found = [tf.convert_to_tensor(g) for g in backward.gradients(forward, variables, schedule, gates=gates)]
+        squares = [tf.nn.l2_loss(gradient) for gradient in found]
+        backward.spend_early(found, gates)
+        order.update({id(square.op): gates[id(gradient)] for square, gradient in zip(squares, found, strict=True)})
+        return squares
+
+    step.get_concrete_function()
+    graph = next(iter(order.values())).graph
+    gates = sorted(order.values(), key=graph.get_operations().index)
+    assert len(gates) > 3 and all(earlier in _ancestors(later) for earlier, later in itertools.pairwise(gates))
+    assert all(square in {id(op) for op in _ancestors(gate)} for square, gate in order.items())
+    kernels = [op for op in graph.get_operations() if op.type == 'Conv2DBackpropFilter' and 'backward' in op.name]
+    assert all(gates[0] in _ancestors(kernel) for kernel in kernels[1:])
+
+
+def test_a_gradient_that_is_passed_on_as_it_is_makes_no_circle():
+    """Of y = x + w the gradient is that of both: what reads w's must not wait for what comes after x's."""
+    x, w = (tf.Variable(np.full((2, 8, 8, 256), value, np.float32)) for value in (1.5, 2.5))
+
+    @tf.function(autograph=False)
+    def step() -> list[tf.Tensor]:
+        gates: dict[int, tf.Operation] = {}
+        forward = ForwardGraph(tf.reduce_sum(tf.square(tf.nn.relu(tf.square(x) + w))))
+        schedule = HalvingPlanner()(forward, [x, w])
+        found = [tf.convert_to_tensor(g) for g in backward.gradients(forward, [x, w], schedule, gates=gates)]
+        doubled = [2 * gradient for gradient in found]
+        backward.spend_early(found, gates)
+        assert len(gates) == 2
+        return doubled
+
+    for doubled, want in zip(step(), (2 * 2 * 4.75 * 2 * 1.5, 2 * 2 * 4.75), strict=True):
+        np.testing.assert_array_equal(doubled, np.full(x.shape, want, np.float32))
 
 
 def test_a_variable_that_nothing_depends_on_has_no_gradient():

@@ -270,16 +270,23 @@ def random_gamma(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, *, min_gam
 def pad_to_at_least(image: tf.Tensor, label: tf.Tensor, *, height: int, width: int, ignore_label: int = 255) -> Example:
     """Pads at the bottom and the right up to height x width, with `PADDING_COLOR` and `ignore_label`."""
     missing = tf.maximum([height, width] - tf.shape(label), 0)
-    color = _padding_color(image)
 
     def padded() -> Example:
         paddings = tf.stack([tf.zeros_like(missing), missing], axis=1)
-        pixels = tf.pad(image - color, tf.concat([paddings, [[0, 0]]], 0)) + color
-        return pixels, tf.pad(label, paddings, constant_values=ignore_label)
+        return _pad_image(image, missing), tf.pad(label, paddings, constant_values=ignore_label)
 
     result = tf.cond(tf.reduce_any(missing > 0), padded, lambda: (image, label))
     # One channel is forgotten otherwise.
     return tf.ensure_shape(result[0], [None, None, image.shape[-1]]), tf.ensure_shape(result[1], [None, None])
+
+
+def _pad_image(image: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
+    """Strips of `PADDING_COLOR`, `missing` int32 [2] pixels high and wide: rows are copied, nothing is computed."""
+    color, (height, width) = tf.constant(_padding_color(image)), (tf.shape(image)[i] for i in (0, 1))
+    channels = image.shape[-1]
+    right = tf.broadcast_to(color, tf.stack([height, missing[1], channels]))
+    bottom = tf.broadcast_to(color, tf.stack([missing[0], width + missing[1], channels]))
+    return tf.concat([tf.concat([image, right], 1), bottom], 0)
 
 
 def pad_to(image: tf.Tensor, label: tf.Tensor, *, height: int, width: int, ignore_label: int = 255) -> Example:

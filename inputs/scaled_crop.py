@@ -89,7 +89,7 @@ def _bilinear(picture: Picture, size: tf.Tensor, scaled: tf.Tensor, offset: tf.T
     first, last = (tf.cast(place, tf.float32) * step for place in (offset, offset + count - 1))
     low = tf.cast(first, tf.int32)
     high = tf.minimum(tf.cast(last, tf.int32) + 2, size - 1)
-    region = tf.cast(picture.window(low, high - low + 1), tf.float32)
+    region = picture.window(low, high - low + 1)  # of bytes: the operation reads them as they are
     length = tf.cast(tf.maximum(high - low, 1), tf.float32)
     low = tf.cast(low, tf.float32)
     box = tf.concat([(first - low) / length, tf.minimum((last - low) / length, _LAST)], 0)

@@ -25,6 +25,7 @@ from PIL import Image
 
 from core import command_line
 from core.errors import UsageError, UserError
+from core.export_forms import COMPUTE_TYPES
 from engine.timing import side_by_side
 from engine.timing.artefact import Artefact
 
@@ -75,6 +76,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=False,
         help='time what an earlier call left in --work_dir, if all is there',
     )
+    parser.add_argument(
+        '--compute_types',
+        type=_parse_types,
+        default=COMPUTE_TYPES,
+        metavar='LIST',
+        help='of our frozen graphs; mixed is chosen by one run for each convolution (default: all)',
+    )
     parser.add_argument('--output', metavar='FILE', help='also write the JSON there')
     parser.add_argument('--write', metavar='FILTER_SCALE', help=argparse.SUPPRESS)
     return parser
@@ -100,10 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         'nets': {},
     }
     for text in flags.filter_scales.split(','):
-        if not (flags.reuse and _are_written(_folder(flags, text))):
+        folder = _folder(flags, text)
+        if not (flags.reuse and _are_written(folder, flags.compute_types)):
             _say(f'ICNet {text}: writing the artefacts')
             _run_writer(flags, text)
-        result['nets'][f'icnet {text}'] = _net(_folder(flags, text), picture, settings)
+        result['nets'][f'icnet {text}'] = _net(folder, flags.compute_types, picture, settings)
         _say(json.dumps(result['nets'][f'icnet {text}']['bounds']))
         _keep(result, flags.output)
     result['roof_gflops'] = _roofs(flags, settings)
@@ -122,12 +131,14 @@ def _keep(result: dict[str, Any], path: str | None) -> None:
         os.replace(beside, path)
 
 
-def _net(folder: str, picture: np.ndarray, settings: side_by_side.Settings) -> dict[str, Any]:
+def _net(
+    folder: str, compute_types: Sequence[str], picture: np.ndarray, settings: side_by_side.Settings
+) -> dict[str, Any]:
     """Rows of all artefacts of one net, of the two heads, and what the bounds are about."""
     with command_line.quiet_start():
         from benchmarks.deployment import artefacts
 
-    chosen = [_inside(folder, a) for a in (*artefacts.PEERS, *artefacts.OURS)]
+    chosen = [_inside(folder, a) for a in (*artefacts.PEERS, *artefacts.ours(compute_types))]
     rows, ids = _measured(chosen, picture[np.newaxis], settings)
     for row, own in zip(rows, ids, strict=True):
         row['equal_pixels'] = round(float((own == ids[0]).mean()), 6)
@@ -244,7 +255,7 @@ def _roofs(flags: argparse.Namespace, settings: side_by_side.Settings) -> dict[s
 def _run_writer(flags: argparse.Namespace, filter_scale: str) -> None:
     """Writes artefacts in a process of its own, whose memory is free again afterwards."""
     command = [sys.executable, '-m', 'benchmarks.inference', '--frames', flags.frames, '--write', filter_scale]
-    command += ['--size', flags.size, '--work_dir', flags.work_dir]
+    command += ['--size', flags.size, '--work_dir', flags.work_dir, '--compute_types', ','.join(flags.compute_types)]
     if flags.checkpoint:
         command += ['--config_path', flags.config_path, '--checkpoint', flags.checkpoint]
         command += [word for override in flags.overrides for word in ('--set', override)]
@@ -263,7 +274,14 @@ def _write(flags: argparse.Namespace, picture: np.ndarray, others: Sequence[np.n
         model = nets.trained(flags.config_path, flags.overrides, flags.checkpoint, picture)
     else:
         model = nets.icnet(float(flags.write), picture)
-    artefacts.write(model, picture, others, folder)
+    artefacts.write(model, picture, others, folder, flags.compute_types)
+
+
+def _parse_types(text: str) -> tuple[str, ...]:
+    wanted = tuple(part.strip() for part in text.split(','))
+    if 'float32' not in wanted or not set(wanted) <= set(COMPUTE_TYPES):
+        raise argparse.ArgumentTypeError(f'got {text!r}, choose float32 and others of {", ".join(COMPUTE_TYPES)}')
+    return wanted
 
 
 def _pictures(flags: argparse.Namespace) -> list[np.ndarray]:
@@ -279,10 +297,10 @@ def _pictures(flags: argparse.Namespace) -> list[np.ndarray]:
     return [np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) for image in images]
 
 
-def _are_written(folder: str) -> bool:
+def _are_written(folder: str, compute_types: Sequence[str]) -> bool:
     with command_line.quiet_start():
         from benchmarks.deployment import artefacts
-    every = (*artefacts.PEERS, *artefacts.OURS, artefacts.PLAIN_HEAD, artefacts.OUR_HEAD)
+    every = (*artefacts.PEERS, *artefacts.ours(compute_types), artefacts.PLAIN_HEAD, artefacts.OUR_HEAD)
     return all(os.path.exists(_inside(folder, artefact).path) for artefact in every)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,20 +42,29 @@ _ROOF_SHAPE = (1, 65, 129, 256)
 _OUTPUTS = [PREDICTIONS]
 
 
-def write(model: Any, picture: np.ndarray, others: Sequence[np.ndarray], folder: str) -> None:
-    """Writes PEERS, OURS, the two heads and the logits they are timed on (`logits.npy`).
+def ours(compute_types: Collection[str]) -> list[Artefact]:
+    """OURS, of the frozen graphs those of these types."""
+    left_out = {f'{compute}.pb' for compute in COMPUTE_TYPES if compute not in compute_types}
+    return [artefact for artefact in OURS if artefact.path not in left_out]
+
+
+def write(
+    model: Any, picture: np.ndarray, others: Sequence[np.ndarray], folder: str, compute_types: Collection[str]
+) -> None:
+    """Writes PEERS, `ours`, the two heads and the logits they are timed on (`logits.npy`).
 
     Args:
       model: built.
       picture: uint8 [H, W, 3]; its size is the graphs'.
       others: of that size, on which mixed arithmetic is chosen.
       folder: where the files go.
+      compute_types: of the frozen graphs, some of COMPUTE_TYPES.
     """
     concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *picture.shape[:2]))
     plain = os.path.join(folder, PLAIN)
     plain_graph = frozen_graph.freeze(concrete)
     frozen_graph.save(plain_graph, plain)
-    for compute in COMPUTE_TYPES:
+    for compute in compute_types:
         optimised = optimise.optimise(
             plain_graph,
             outputs=_OUTPUTS,

@@ -96,6 +96,8 @@ class TensorFlow(Runtime):
     def counts(self) -> dict[str, float | None]:
         from engine.timing import operation_counts
 
+        if any(operation.type.endswith('PartitionedCall') for operation in self._graph.get_operations()):
+            return super().counts()  # a SavedModel of TensorFlow 2: its operations are in functions
         return operation_counts.of_graph(self._graph)
 
 

@@ -62,12 +62,15 @@ def test_the_roof_is_the_time_of_the_products_alone():
     assert (at_the_roof['best_peer_over_that'], at_the_roof['best_peer_over_float32_roof']) == (4, 2)
 
 
-def test_wrong_flags_are_told(tmp_path):
+def test_wrong_flags_are_told(tmp_path, capsys):
     with pytest.raises(UsageError, match=r'--frames: 0 \.png or \.jpg in .*, at least two are needed'):
         inference.main(['--frames', str(tmp_path)])
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (9, 5)).save(tmp_path / name)
     with pytest.raises(UsageError, match="--size: got '5', two numbers such as 1025,2049 are needed"):
         inference.main(['--frames', str(tmp_path), '--size', '5'])
+    with pytest.raises(SystemExit):
+        inference.main(['--frames', str(tmp_path), '--compute_types', 'mixed'])
+    assert "--compute_types: got 'mixed', choose float32 and others of float32, mixed, bf" in capsys.readouterr().err
     with pytest.raises(UsageError, match='--checkpoint: needs --config_path, and --filter_scales with the one width'):
         inference.main(['--frames', str(tmp_path), '--size', '5,9', '--checkpoint', 'x', '--filter_scales', '0.5'])

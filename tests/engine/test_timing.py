@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import benchmark
 from core.errors import UsageError
 from core.servable import Servable
-from engine.timing import side_by_side
-from exporters import frozen_graph
+from engine.timing import runtimes, side_by_side
+from engine.timing.artefact import Artefact
+from exporters import frozen_graph, saved_model
 from tests import commands, fake_model
 
 
@@ -40,6 +42,14 @@ def test_two_graphs_are_measured_and_compared(graphs, tmp_path, capsys):
     lines = (tmp_path / 'benchmark.md').read_text().splitlines()
     assert sum(line.startswith(('| a.pb |', '| b.pb |')) for line in lines) == 2
     assert '| artefact | median, ms |' in capsys.readouterr().out
+
+
+def test_a_saved_model_is_not_counted_as_a_graph_without_operations(tmp_path):
+    concrete = Servable(model=fake_model.FakeModel(), num_classes=3).trace((1, 9, 13))
+    saved_model.write(concrete, str(tmp_path))
+    runtime = runtimes.load(Artefact(name='a', path=str(tmp_path), kind='saved_model'), 1)
+    assert runtime.counts() == {'million_parameters': None, 'gflops': None}
+    assert runtime.run(np.zeros((1, 9, 13, 3), np.uint8)).size == 9 * 13
 
 
 def test_the_summary_of_known_times():

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 300
 def start(run, *more):
     command = [sys.executable, 'eval.py', '--config_path', run.config_path, '--train_dir', str(run.folder / 'train')]
     flags = ['--eval_dir', str(run.folder / 'eval'), '--follow', '--evaluate_all_from_checkpoint', '5', *more]
-    flags += ['--follow_poll_secs', '0.2', '--follow_timeout_secs', '3', '--set', 'eval_config.bootstrap_samples=0']
+    flags += ['--follow_poll_secs', '0.2', '--follow_timeout_secs', '1', '--set', 'eval_config.bootstrap_samples=0']
     return subprocess.Popen([*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

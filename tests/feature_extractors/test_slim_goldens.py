@@ -150,7 +150,8 @@ def test_vgg_pools_the_last_row_and_column_of_odd_sizes_and_else_as_slim():
         even = call(tf.constant(image[:, :96, :64]))
     assert padded['c3'].shape[1:3] == (13, 9) and valid['c3'].shape[1:3] == (12, 8)
     reach = 3  # pixels of c3 whose receptive field, 44 pixels of the image, may touch the border
-    np.testing.assert_allclose(padded['c3'][:, : 12 - reach, : 8 - reach], valid['c3'][:, : 12 - reach, : 8 - reach])
+    inner = np.s_[:, : 12 - reach, : 8 - reach]
+    np.testing.assert_allclose(padded['c3'][inner], valid['c3'][inner], rtol=1e-4, atol=1e-4)  # of values up to 10
     assert np.abs(padded['c3'][:, :12, :8] - valid['c3']).max() > 0
     np.testing.assert_array_equal(call(tf.constant(image[:, :96, :64]))['c5'], even['c5'])
 

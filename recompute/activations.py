@@ -99,6 +99,12 @@ class Activations:
         return sum(costs.num_bytes(op.inputs[0]) for op in losses)
 
     @property
+    def largest_operand_bytes(self) -> int:
+        """Of the tensors that convolutions and matrix products read or make, bytes of the largest."""
+        ends = [t for op in self.operations if op.type in EXPENSIVE for t in (op.inputs[0], op.outputs[0])]
+        return max((costs.stored_bytes(t, bfloat16=self._bfloat16) for t in ends), default=0)
+
+    @property
     def plain_bytes(self) -> int:
         """What plain training keeps for the backward pass."""
         return sum(buffer.size for buffer in self.buffers if buffer.needed)

@@ -16,15 +16,13 @@ from core.errors import UsageError
 from recompute import planner
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
+from recompute.overhead import Overhead
 from recompute.planner import Choice, Late, Solution
 from recompute.segments import SegmentOptions
 from recompute.treatment import KEEP_ALL, KEEP_NONE
 
 # No budget: so much of a forward pass may be done again.
 _AUTO_WORK = 1 / 3
-# What TensorFlow itself takes in its first steps: compiled kernels and their scratch memory, about the same for every
-# model measured (benchmarks/gradient_checkpointing.py --suite predicted).
-RUNTIME_BYTES = 250_000_000
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
 # So many positions are looked at at once: of more, some for a first plan, then those around its cuts. A budget that
@@ -84,9 +82,7 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
             with_gradients=False,
         )
     if request.budget is not None:
-        besides = RUNTIME_BYTES + activations.batch_bytes
-        least = activations.variable_gradient_bytes - activations.batch_bytes
-        return options, _within(options, request.budget - besides, megabytes, besides, least)
+        return options, _within_bytes(options, request.budget)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return options, _Search(options, keep_expensive=request.mode is Mode.SPEED).least_peak(most)
 
@@ -153,24 +149,43 @@ def _all_choices(choices: Sequence[Choice]) -> list[Choice]:
     return [*choices, *itertools.chain.from_iterable(_all_choices(choice.inside) for choice in choices)]
 
 
+def _within_bytes(options: SegmentOptions, budget: int) -> Solution:
+    """Least work with which the process takes no more than `budget` for a step."""
+    activations = options.activations
+    overhead = Overhead(largest_operand_bytes=activations.largest_operand_bytes)
+    batch = activations.batch_bytes
+    return _within(
+        options,
+        overhead.may_hold(budget, planned=True) - batch,
+        megabytes,
+        lambda held: overhead.taken(held + batch, planned=True),
+        asked=budget,
+        least=activations.variable_gradient_bytes - batch,
+        plain_budget=overhead.may_hold(budget, planned=False) - batch,
+    )
+
+
 def _within(
     options: SegmentOptions,
     budget: int,
     said: Callable[[float, _Rounding], str],
-    besides: int = 0,
-    least: int = 0,
+    taken: Callable[[float], float] = float,
     *,
+    asked: int | None = None,
+    least: int = 0,
+    plain_budget: int | None = None,
     with_gradients: bool = True,
 ) -> Solution:
     """Least work within `budget`, of which the end of the step takes at least `least` whatever is kept before.
 
-    Messages add what a step takes `besides` and write bytes as `said` does.
+    Plain training may hold `plain_budget`, if that is another. Messages tell what was `asked`, if in another unit, and
+    what is `taken` for what is held, as `said` writes it.
     """
     # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
     whole = options.option(0, options.length, KEEP_ALL, with_gradients=with_gradients)
     plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
     regularizer = options.activations.regularizer_gradient_bytes if with_gradients else 0
-    if max(plain.peak + regularizer, least) <= budget:
+    if max(plain.peak + regularizer, least) <= (budget if plain_budget is None else plain_budget):
         return plain
     search = _Search(options, with_gradients=with_gradients)
     solution = search.least_cost(budget) if budget > 0 else None
@@ -183,11 +198,11 @@ def _within(
     solution = nested or solution or search.least_peak(nested=True)
     needed = max(solution.peak, least)
     if needed > budget:
+        there, least = budget if asked is None else asked, taken(needed)
         raise UsageError(
-            f'memory_budget: {said(budget + besides, math.floor)} is less than a step of this model needs at this crop '
-            f'and batch; the least is {said(needed + besides, math.ceil)}, '
-            f'{said(needed - budget, math.ceil)} more. Choose that, a smaller train_config.batch_size, or a '
-            'smaller crop'
+            f'memory_budget: {said(there, math.floor)} is less than a step of this model needs at this crop '
+            f'and batch; the least is {said(least, math.ceil)}, {said(least - there, math.ceil)} more. Choose that, a '
+            'smaller train_config.batch_size, or a smaller crop'
         )
     return solution
 

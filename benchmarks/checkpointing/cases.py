@@ -43,5 +43,5 @@ class Case:
         return dataclasses.replace(self, request=request)
 
 
-PSPNET = Case(model='pspnet', height=713, width=713, batch=2, steps=3)
+PSPNET = Case(model='pspnet', height=713, width=713, batch=2, steps=2)
 ICNET = Case(model='icnet', height=1025, width=1025, batch=4, steps=3)

@@ -16,7 +16,7 @@ import pytest
 import train
 import train_mem_saving
 from core.errors import ConfigError, UsageError
-from recompute.plan import RUNTIME_BYTES
+from recompute.overhead import RUNTIME_BYTES
 from tests import commands, tiny_run
 from tests.conftest import ROOT
 

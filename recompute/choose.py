@@ -198,10 +198,10 @@ def _within(
     solution = nested or solution or search.least_peak(nested=True)
     needed = max(solution.peak, least)
     if needed > budget:
-        there, least = budget if asked is None else asked, taken(needed)
+        there, enough = budget if asked is None else asked, taken(needed)
         raise UsageError(
             f'memory_budget: {said(there, math.floor)} is less than a step of this model needs at this crop '
-            f'and batch; the least is {said(least, math.ceil)}, {said(least - there, math.ceil)} more. Choose that, a '
+            f'and batch; the least is {said(enough, math.ceil)}, {said(enough - there, math.ceil)} more. Choose that, a '
             'smaller train_config.batch_size, or a smaller crop'
         )
     return solution

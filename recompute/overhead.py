@@ -1,17 +1,18 @@
 """What a process takes for the activations and gradients of a step, beyond the bytes of these themselves.
 
 TensorFlow's allocator on a CPU with oneDNN never gives memory back, so a step takes the most that it ever held, with
-the gaps between what it holds (FRAGMENTATION; a replay of one region's best fit gave 1.10 to 1.17 for plans, and none
-for plain training, which only grows and then shrinks); beside it, at any moment of the step, oneDNN's own copy of the
-tensor at hand in another layout; and compiled kernels and the like, about the same for every model (RUNTIME_BYTES). The
-numbers were fitted to what benchmarks/gradient_checkpointing.py measures.
+the gaps between what it holds (FRAGMENTATION; a replay of best fit in one region gave 1.1 to 1.2 for plans, and none
+for plain training, which only grows and then shrinks); beside it, at some moment of the step, about as much as the
+largest tensor that a convolution reads or makes, which the process gives back afterwards (copies in oneDNN's layouts,
+presumably); and compiled kernels and the like, about the same for every model (RUNTIME_BYTES). The numbers were fitted
+to what benchmarks/gradient_checkpointing.py measures.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-FRAGMENTATION = 1.14
+FRAGMENTATION = 1.1
 RUNTIME_BYTES = 140_000_000
 
 

@@ -201,8 +201,8 @@ def _within(
         there, enough = budget if asked is None else asked, taken(needed)
         raise UsageError(
             f'memory_budget: {said(there, math.floor)} is less than a step of this model needs at this crop '
-            f'and batch; the least is {said(enough, math.ceil)}, {said(enough - there, math.ceil)} more. Choose that, a '
-            'smaller train_config.batch_size, or a smaller crop'
+            f'and batch; the least is {said(enough, math.ceil)}, {said(enough - there, math.ceil)} more. Choose that, '
+            'a smaller train_config.batch_size, or a smaller crop'
         )
     return solution
 

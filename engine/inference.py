@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from builders import input_builder, model_builder
+from core import processor
 from core.errors import CheckpointError, UsageError
 from core.model import SegmentationModel
 from core.servable import InputShape, Servable, inference_variables
@@ -30,6 +31,7 @@ class Restored:
 
 def build_model(config: Any) -> SegmentationModel:
     """The model of a pipeline config with its variables created, not yet restored."""
+    processor.avoid_slow_fusions()
     model = model_builder.build(config.model)
     model.build()
     return model

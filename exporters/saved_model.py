@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from core import processor
 from core.errors import UserError
 from core.servable import INPUTS
 from exporters.loaded import LoadedGraph
@@ -90,6 +91,7 @@ def load(path: str) -> LoadedGraph:
 
     Raises UserError if there is no SavedModel with this signature. The function raises ValueError for another shape.
     """
+    processor.avoid_slow_fusions()
     try:
         signature = tf.saved_model.load(path).signatures[SIGNATURE]
         ((inputs, spec),) = signature.structured_input_signature[1].items()

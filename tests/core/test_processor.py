@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tensorflow as tf
 
 from core import processor
 
@@ -23,5 +24,32 @@ def test_bfloat16_is_told_by_the_list_of_features(tmp_path, text, expected):
     assert processor.has_bfloat16(tmp_path / 'cpuinfo') is expected
 
 
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('flags\t\t: fpu avx2 avx512f sha_ni\n', True),
+        ('flags\t\t: fpu avx2 fma\n', False),
+        ('Features\t: fp asimd\n', True),
+        ('processor\t: 0\n', True),
+    ],
+)
+def test_only_x86_can_lack_avx512(tmp_path, text, expected):
+    (tmp_path / 'cpuinfo').write_text(text, encoding='utf-8')
+    assert processor.has_avx512(tmp_path / 'cpuinfo') is expected
+
+
+@pytest.mark.parametrize('avx512', [True, False])
+def test_batch_norm_is_fused_where_that_is_fast(monkeypatch, avx512):
+    monkeypatch.setattr(processor, 'has_avx512', lambda: avx512)
+    before = tf.config.optimizer.get_experimental_options().get('remapping', True)
+    try:
+        tf.config.optimizer.set_experimental_options({'remapping': True})
+        processor.avoid_slow_fusions()
+        assert tf.config.optimizer.get_experimental_options()['remapping'] is avx512
+    finally:
+        tf.config.optimizer.set_experimental_options({'remapping': before})
+
+
 def test_a_system_without_that_file_is_taken_at_its_word(tmp_path):
     assert processor.has_bfloat16(tmp_path / 'cpuinfo')
+    assert processor.has_avx512(tmp_path / 'cpuinfo')

@@ -51,7 +51,7 @@ lint: $(STAMP) ## ruff, its format, and the types
 	$(PY) -m basedpyright --level error
 
 test: lint ## lint and the tests; sets everything up on a fresh clone
-	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile -m 'not slow' $(PYTEST_FLAGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow' $(PYTEST_FLAGS)
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	$(PY) -m pytest -m slow $(PYTEST_FLAGS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from core import processor
 from third_party import slim
 
 RATE, FILTERS, SIZE = 2, 24, (55, 73)
@@ -33,15 +34,18 @@ def gradient_function(channels: int, dtype: tf.DType):
 
 @pytest.mark.parametrize('channels', [8, 16, 20, 24, 40, 48, 56, 88])
 def test_bfloat16_gradients_are_those_of_float32(channels):
+    if channels % 16 == 0 and slim.has_native_dilation() and not processor.has_bfloat16():
+        pytest.skip('one operation, of which this processor has no gradient in bfloat16')
     rng = np.random.default_rng(channels)
     images = rng.normal(size=(2, *SIZE, channels)).astype(np.float32)
     kernel = (rng.normal(size=(3, 3, channels, FILTERS)) / np.sqrt(9 * channels)).astype(np.float32)
     upstream = rng.normal(size=(2, *SIZE, FILTERS)).astype(np.float32)
     exact = gradient_function(channels, tf.float32)(images, upstream, kernel)
     rounded = gradient_function(channels, tf.bfloat16)(images, upstream, kernel)
+    tolerance = 0.03 if processor.has_bfloat16() else 0.06  # emulation also sums in bfloat16
     for name, ours, reference in zip(('outputs', 'images', 'kernel'), rounded, exact, strict=True):
         scale = np.abs(reference).max()
-        np.testing.assert_allclose(ours / scale, reference / scale, atol=0.03, err_msg=name)
+        np.testing.assert_allclose(ours / scale, reference / scale, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize(('channels', 'native'), [(16, True), (24, False), (64, True), (88, False)])

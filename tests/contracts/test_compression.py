@@ -30,7 +30,8 @@ from protos.model_pb2 import FastSegmentationModel
 from protos.pipeline_pb2 import PipelineConfig
 from tests.contracts.test_pairs import _ELSEWHERE, _PAIRS, config_of
 
-_ALWAYS = {('fcn', 'mobilenet_v2'), ('icnet', 'resnet_v1_18')}
+_LIGHTEST = ('fcn', 'mobilenet_v2')
+_ALWAYS = {_LIGHTEST, ('icnet', 'resnet_v1_18')}
 _ALL = [*_PAIRS, *sorted(_ELSEWHERE)]
 
 
@@ -118,7 +119,9 @@ def test_half_of_a_net(config: PipelineConfig):
     assert np.abs(logits_of(model)[0] - before[0]).max() > 1e-2 * np.abs(before[0]).max(), 'the filters did not matter'
 
 
-@pytest.mark.parametrize('pair', [_mark(pair) for pair in _ALL])
+@pytest.mark.parametrize(
+    'pair', [pytest.param(p, marks=[] if p == _LIGHTEST else [pytest.mark.slow], id='-'.join(p)) for p in _ALL]
+)
 def test_the_best_of_all_layers(pair: tuple[str, str]):
     """Widths that no filter_scale gives, a layer that keeps its own, and less than half of the arithmetic."""
     config = make_config(*pair)

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.errors import DataError, UsageError, UserError
 
-EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+EXTENSIONS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm')
 SUFFIXES = {'ids': '_ids.png', 'color': '_color.png', 'overlay': '_overlay.png'}
 _RGB_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'RGBX')
 _MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}

@@ -65,6 +65,17 @@ def test_an_animation_is_refused(tmp_path):
         image_files.read(path)
 
 
+def test_gifs_of_a_folder_are_not_passed_over(tmp_path):
+    still, moving = Image.fromarray(RGB), Image.fromarray(255 - RGB)
+    _save(tmp_path / 'still.gif', still)
+    _save(tmp_path / 'moving.gif', still, save_all=True, append_images=[moving])
+    found = {image.name: image.path for image in image_files.find([str(tmp_path)], output_dir=str(tmp_path / 'out'))}
+    assert sorted(found) == ['moving', 'still']
+    assert image_files.read(found['still']).shape == RGB.shape
+    with pytest.raises(DataError, match=r'moving\.gif: 2 frames'):
+        image_files.read(found['moving'])
+
+
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / 'text.png').write_text('no picture')
     with pytest.raises(DataError, match=r'text\.png: not a picture'):

@@ -8,10 +8,12 @@ Prints one JSON object.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,13 @@ def measure(folder: Path, records: str, num_steps: int, *, bfloat16: bool) -> di
     if done.returncode:
         raise SystemExit(done.stderr)
     lines = [json.loads(line) for line in (folder / 'run' / 'metrics.jsonl').read_text().splitlines()]
-    counted = [line for line in lines if line['step'] > every]
-    seconds = sum(loop_config.CASE.batch * every / line['images_per_second'] for line in counted)
-    return {'images_per_second': loop_config.CASE.batch * every * len(counted) / seconds, 'lines': len(counted)}
+    return {'images_per_second': mean_speed(lines), 'lines': len(lines) - 1}
+
+
+def mean_speed(lines: Sequence[Mapping[str, float]]) -> float:
+    """Images per second of all lines but the first, each weighted by its steps, of which the last may have fewer."""
+    steps = [line['step'] - before['step'] for before, line in itertools.pairwise(lines)]
+    return sum(steps) / sum(n / line['images_per_second'] for n, line in zip(steps, lines[1:], strict=True))
 
 
 if __name__ == '__main__':

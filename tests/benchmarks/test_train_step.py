@@ -6,7 +6,7 @@ import math
 import pytest
 
 from benchmarks import train_step
-from benchmarks.peers import own_step, runs, timing
+from benchmarks.peers import own_loop, own_step, runs, timing
 from benchmarks.peers.cases import CASES, Case
 from core import processor
 from core.errors import UsageError, UserError
@@ -91,6 +91,11 @@ def test_loops_are_compared_by_images_per_second(answers, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report['images_per_second'] == {'float32': 4.0, 'bfloat16': 6.0}
     assert report['left_out'] == ['reference']
+
+
+def test_a_loops_last_line_counts_by_its_steps():
+    lines = [{'step': s, 'images_per_second': v} for s, v in ((10, 1.0), (20, 10.0), (24, 1.0))]
+    assert own_loop.mean_speed(lines) == pytest.approx(14 / (10 / 10 + 4 / 1))
 
 
 def test_networks_of_another_size_are_not_compared(answers):

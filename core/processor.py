@@ -30,7 +30,7 @@ def avoid_slow_fusions() -> None:
     """Keeps batch norm out of TensorFlow's fused convolutions where oneDNN is slow at them.
 
     To be called before a graph with batch norm of its own runs for inference. With AVX2 (convolution `gemm:jit` with
-    four operations behind it) a SavedModel took eight times as long; with AVX-512 the fused form is the fast one.
+    four operations behind it) a SavedModel took many times as long; with AVX-512 the fused form is the fast one.
     """
     if not has_avx512():
         tf.config.optimizer.set_experimental_options({'remapping': False})

@@ -310,9 +310,11 @@ class TrainLoop:
                 raise CheckpointError(
                     f'{self._logdir}: the log directory is gone, removed while training; ended after step {self._step}'
                 ) from error
+            # A checkpoint whose index is there is whole, also where what is written after it was refused.
+            kept = checkpoints.latest(self._logdir) or self._last_checkpoint or 'none yet'
             raise CheckpointError(
-                f'{self._logdir}: step {self._step}: {checkpoints.first_line(error)}; last good checkpoint: '
-                f'{self._last_checkpoint or "none yet"}; make room, or the folder writable, and run the same command'
+                f'{self._logdir}: step {self._step}: {checkpoints.first_line(error)}; last good checkpoint: {kept}; '
+                'make room, or the folder writable, and run the same command'
             ) from error
 
     def _draw(self, panels: PicturePanels, batch: Mapping[str, Any]) -> None:

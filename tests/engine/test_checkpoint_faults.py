@@ -170,6 +170,17 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run_goes_on_from_the
     assert content(tmp_path / 'full') == content(tmp_path / 'whole')
 
 
+def test_a_checkpoint_is_the_last_good_one_where_only_the_list_beside_it_was_refused(tmp_path, monkeypatch):
+    def refused(*_):
+        import tensorflow as tf
+
+        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
+
+    monkeypatch.setattr(checkpoints, '_write_state', refused)
+    with pytest.raises(CheckpointError, match=f'No space left.*; last good checkpoint: {tmp_path}/model.ckpt-2; make'):
+        run(tmp_path)
+
+
 def test_a_log_directory_that_is_removed_ends_the_run_and_is_not_made_again(tmp_path):
     logdir = tmp_path / 'run'
     with pytest.raises(CheckpointError, match=r'run: the log directory is gone, removed while training; ended after'):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT
+from builders import model_builder
+from tests import forked
+from tests.contracts.configs import model_config
 from third_party import slim
 
 
@@ -62,13 +60,10 @@ def test_moving_averages_move_once_per_call():
     np.testing.assert_allclose(mean, 0.5 * batch_mean, rtol=1e-4, atol=1e-6)
 
 
-_TWO_REPLICAS = """
-    import tensorflow as tf
+def _run_on_two_devices():
+    """In a process of its own, whose CPU is made two devices."""
     cpu = tf.config.list_physical_devices('CPU')[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    from tests.contracts.configs import model_config
-    from builders import model_builder
-
     strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
     with strategy.scope():
         model = model_builder.build(model_config('fcn', 'mobilenet_v1', loss='', extra='stride: 8'))
@@ -79,7 +74,7 @@ _TWO_REPLICAS = """
 
     @tf.function(autograph=False)
     def step(images):
-        with {context}:
+        with model.entered():
             return strategy.run(replica, args=(images,))
 
     average = 'SharedFeatureExtractor/MobilenetV1/Conv2d_0/BatchNorm/moving_mean'
@@ -88,16 +83,10 @@ _TWO_REPLICAS = """
     after = model.variables_by_name()[average].numpy()
     assert len(values) == 2 and abs(after - before).max() > 0
     print('ran')
-"""
-
-
-def _run(code: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True)
 
 
 def test_two_replicas_run_when_the_store_is_entered_around_run():
-    done = _run(_TWO_REPLICAS.replace('{context}', 'model.entered()'))
-    assert done.stdout.strip() == 'ran', done.stderr[-2000:]
+    assert forked.run(_run_on_two_devices).strip() == 'ran'
 
 
 def test_recomputed_segment_needs_the_store_and_scopes_again():

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +22,10 @@ from engine.step_records import NotFiniteError
 from engine.train_lib import TrainOptions, train
 from engine.train_state import TrainState
 from engine.train_step import make_train_step
-from tests import tiny_training
+from tests import forked, tiny_training
 from tests.engine import test_not_finite
 from tests.tiny_training import build_dataset, build_model, config
 
-ROOT = Path(__file__).resolve().parents[2]
 FLOAT16 = 'train_config {{ mixed_precision: FLOAT16 {} }}'
 
 
@@ -266,29 +262,19 @@ def test_float16_gradients_that_would_vanish_are_kept():
     assert np.abs(plain - exact).max() > 0.5 * size
 
 
-TWO_DEVICES = """
-import numpy as np
-import tensorflow as tf
-from engine import devices
-from tests.engine import test_loss_scale as t
-tf.random.set_seed(1)
-two = devices.make_strategy(num_clones=2, clone_on_cpu=True)
-devices.make_strategy = lambda: two
-step, state = t.make(2.0 ** 127, build_model=t.build_steep)
-def split(batch):
-    return {k: two.experimental_distribute_values_from_function(
-        lambda c, v=v: v[c.replica_id_in_sync_group:][:1]) for k, v in batch.items()}
-seen = [float(step(split(batch))['overflow']) for batch in t.batches(20)]
-scales = [float(copy) for copy in two.experimental_local_results(state.loss_scale.scale)]
-assert seen[0] == 1 and set(seen) == {0.0, 1.0}, seen
-assert scales == [2.0 ** (127 - sum(seen))] * 2, scales
-print('both copies fell alike')
-"""
+def overflow_on_two_devices():
+    """In a process of its own, whose CPU is made two devices."""
+    tf.random.set_seed(1)
+    two = devices.make_strategy(num_clones=2, clone_on_cpu=True)
+    devices.make_strategy = lambda: two
+    step, state = make(2.0**127, build_model=build_steep)
+    assert state.loss_scale
+    seen = [float(step(test_not_finite.split(two, batch))['overflow']) for batch in batches(20)]
+    scales = [float(copy) for copy in two.experimental_local_results(state.loss_scale.scale)]
+    assert seen[0] == 1 and set(seen) == {0.0, 1.0}, seen
+    assert scales == [2.0 ** (127 - sum(seen))] * 2, scales
+    print('both copies fell alike')
 
 
 def test_two_devices_scale_alike():
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
-    done = subprocess.run(
-        [sys.executable, '-c', TWO_DEVICES], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert 'both copies fell alike' in done.stdout, done.stderr
+    assert 'both copies fell alike' in forked.run(overflow_on_two_devices)

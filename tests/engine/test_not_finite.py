@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +22,7 @@ from engine.train_lib import TrainOptions, train
 from engine.train_state import TrainState
 from engine.train_step import make_train_step
 from recompute.plan import Planner, Request
-from tests import tiny_training
+from tests import forked, tiny_training
 from tests.tiny_training import build_dataset, build_model, config
 from third_party import slim
 
@@ -224,36 +221,36 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert checkpoints.latest(tmp_path) is None
 
 
-TWO_DEVICES = """
-import tensorflow as tf
-import numpy as np
-from engine import devices
-from tests.engine import test_not_finite as t
-strategy = devices.make_strategy(num_clones=2, clone_on_cpu=True)
-step, state = t.make_step(strategy, t.SKIP)
-def split(batch):
-    return {k: strategy.experimental_distribute_values_from_function(
-        lambda c, v=v: v[c.replica_id_in_sync_group:][:1]) for k, v in batch.items()}
-good, bad, after = map(split, t.batches(3, poison=[1]))
-assert float(step(good)['skipped']) == 0
-def copies():
-    named, local = {**state.variables, **state._named_slots()}, strategy.experimental_local_results
-    return {(name, i): copy.numpy() for name, v in named.items() for i, copy in enumerate(local(v))}
-before = copies()
-assert len(before) == 2 * (len(state.variables) + len(state.trainable)), len(before)
-assert float(step(bad)['skipped']) == 1
-for key, value in copies().items():
-    np.testing.assert_array_equal(value, before[key], err_msg=str(key))
-assert float(step(after)['skipped']) == 0
-assert sum((value != before[key]).any() for key, value in copies().items()) > 6
-print('both copies are as they were')
-"""
+def split(strategy, batch):
+    """An image for each of the devices."""
+    return {
+        name: strategy.experimental_distribute_values_from_function(
+            lambda context, value=value: value[context.replica_id_in_sync_group :][:1]
+        )
+        for name, value in batch.items()
+    }
+
+
+def skip_on_two_devices():
+    """In a process of its own, whose CPU is made two devices."""
+    strategy = devices.make_strategy(num_clones=2, clone_on_cpu=True)
+    step, state = make_step(strategy, SKIP)
+    good, bad, after = (split(strategy, batch) for batch in batches(3, poison=[1]))
+    assert float(step(good)['skipped']) == 0
+
+    def copies():
+        named, local = {**state.variables, **state._named_slots()}, strategy.experimental_local_results
+        return {(name, i): copy.numpy() for name, v in named.items() for i, copy in enumerate(local(v))}
+
+    before = copies()
+    assert len(before) == 2 * (len(state.variables) + len(state.trainable)), len(before)
+    assert float(step(bad)['skipped']) == 1
+    for key, value in copies().items():
+        np.testing.assert_array_equal(value, before[key], err_msg=str(key))
+    assert float(step(after)['skipped']) == 0
+    assert sum((value != before[key]).any() for key, value in copies().items()) > 6
+    print('both copies are as they were')
 
 
 def test_a_pixel_on_one_of_two_devices_skips_the_step_on_both():
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'}
-    root = Path(tiny_training.__file__).resolve().parents[1]
-    done = subprocess.run(
-        [sys.executable, '-c', TWO_DEVICES], cwd=root, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert 'both copies are as they were' in done.stdout, done.stderr
+    assert 'both copies are as they were' in forked.run(skip_on_two_devices)

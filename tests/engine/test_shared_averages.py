@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = """
 import numpy as np
 import tensorflow as tf
+
 from engine import devices, shared_averages
 from recompute.plan import Mode, Request
-from tests.engine import test_not_finite as t
+from tests import forked
+from tests.engine import test_not_finite
 
-two = devices.make_strategy(num_clones=2, clone_on_cpu=True)
-one = tf.distribute.OneDeviceStrategy('/cpu:0')
-(batch,) = t.batches(1)
-halves = [{name: value[i:i + 1] for name, value in batch.items()} for i in range(2)]
-moved = []
-original = shared_averages._move
-shared_averages._move = lambda moves: (moved.append(len(moves)), original(moves))[1]
 
 def averages(strategy, given):
-    step, state = t.make_step(strategy, request=Request(mode=Mode.NONE))
+    """{name: its values on each device} of the moving averages after one step."""
+    step, state = test_not_finite.make_step(strategy, request=Request(mode=Mode.NONE))
     for name, variable in state.variables.items():
         if not name.split('/')[-1].startswith(('moving', 'beta', 'gamma')):
             variable.assign(np.random.default_rng(len(name)).normal(0, 0.3, variable.shape))
@@ -32,24 +21,28 @@ def averages(strategy, given):
     local = strategy.experimental_local_results
     return {n: [copy.numpy() for copy in local(v)] for n, v in state.variables.items() if 'moving' in n}
 
-alone = [averages(one, half) for half in halves]
-assert moved == []
-together = averages(two, {name: two.experimental_distribute_values_from_function(
-    lambda c, name=name: halves[c.replica_id_in_sync_group][name]) for name in batch})
-assert moved == [12, 12], moved
-assert len(together) == 12
-for name, copies in together.items():
-    expected = (alone[0][name][0] + alone[1][name][0]) / 2
-    assert np.abs(alone[0][name][0] - alone[1][name][0]).max() > 1e-6, name
-    np.testing.assert_allclose(copies[0], expected, rtol=1e-5, atol=1e-7, err_msg=name)
-    np.testing.assert_array_equal(copies[0], copies[1], err_msg=name)
-print('averages are means')
-"""
+
+def compare():
+    """In a process of its own, whose CPU is made two devices."""
+    two = devices.make_strategy(num_clones=2, clone_on_cpu=True)
+    one = tf.distribute.OneDeviceStrategy('/cpu:0')
+    (batch,) = test_not_finite.batches(1)
+    halves = [{name: value[i : i + 1] for name, value in batch.items()} for i in range(2)]
+    moved = []
+    original = shared_averages._move
+    shared_averages._move = lambda moves: (moved.append(len(moves)), original(moves))[1]
+    alone = [averages(one, half) for half in halves]
+    assert moved == []
+    together = averages(two, test_not_finite.split(two, batch))
+    assert moved == [12, 12], moved
+    assert len(together) == 12
+    for name, copies in together.items():
+        expected = (alone[0][name][0] + alone[1][name][0]) / 2
+        assert np.abs(alone[0][name][0] - alone[1][name][0]).max() > 1e-6, name
+        np.testing.assert_allclose(copies[0], expected, rtol=1e-5, atol=1e-7, err_msg=name)
+        np.testing.assert_array_equal(copies[0], copies[1], err_msg=name)
+    print('averages are means')
 
 
 def test_averages_are_means_over_replicas():
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
-    done = subprocess.run(
-        [sys.executable, '-c', PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert 'averages are means' in done.stdout, done.stderr
+    assert 'averages are means' in forked.run(compare)

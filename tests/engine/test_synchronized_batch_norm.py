@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import forked
+
 NUM_REPLICAS = {'six_layers': 4, 'icnet': 2}
 PLANS = {'six_layers': ('none', 'memory'), 'icnet': ('memory',)}
 MODELS = {
@@ -118,13 +115,8 @@ def compare(name):
 
 @pytest.mark.parametrize('name', ['six_layers', pytest.param('icnet', marks=pytest.mark.slow)])
 def test_replicas_train_as_one(name):
-    program = f'from tests.engine import test_synchronized_batch_norm as t; t.compare({name!r})'
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
-    done = subprocess.run(
-        [sys.executable, '-c', program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    *worst, moved = [json.loads(line) for line in done.stdout.splitlines()]
+    said = forked.run(compare, name, patience_seconds=900)
+    *worst, moved = [json.loads(line) for line in said.splitlines()]
     assert len(worst) == len(PLANS[name]) and moved >= 1
     for differences in worst:
         assert max(differences.values()) < (2e-4 if name == 'six_layers' else 2e-3), differences

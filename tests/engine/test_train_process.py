@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,26 +14,22 @@ import pytest
 from engine import checkpoints, eval_results
 from engine.eval_lib import Evaluator
 from engine.train_lib import TrainOptions, train
-from tests import tiny_run, tiny_training
+from tests import forked, tiny_run, tiny_training
 
-ROOT = Path(__file__).resolve().parents[2]
 ENDLESS = 'train_config { num_steps: 0 log_every_n_steps: 5 save_checkpoint_every_n_steps: 10 }'
-PATIENCE_SECONDS = 300
 
 
 def start(logdir, override, num_clones=1):
-    command = [sys.executable, '-m', 'tests.tiny_training', str(logdir), override, str(num_clones)]
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    return forked.Process(tiny_training.main, str(logdir), override, str(num_clones))
 
 
 def wait_for(process, condition):
     """Polls until `condition()`; fails if the process ends before."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + forked.PATIENCE_SECONDS
     while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f'ended with {process.returncode} before it happened: {process.communicate()[1]}')
+        if process.code is not None or time.monotonic() > deadline:
+            process.send_signal(signal.SIGKILL)
+            pytest.fail(f'ended with {process.code} before it happened: {process.errors}')
         time.sleep(0.02)
 
 
@@ -51,8 +44,7 @@ def go_on(logdir, *overrides):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, errors
+    return process.finish(), process.errors
 
 
 def lines(logdir):

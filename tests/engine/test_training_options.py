@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +19,9 @@ from engine.eval_lib import Evaluator
 from engine.train_lib import TrainOptions, make_state, train
 from engine.train_step import make_train_step
 from recompute.plan import Mode, Planner, Request
-from tests import tiny_run, tiny_training
+from tests import forked, tiny_run, tiny_training
 from tests.tiny_training import build_dataset, build_model, config
 
-ROOT = Path(__file__).resolve().parents[2]
 AVERAGE = 'ExponentialMovingAverage'
 HEAD = 'Predictions/Conv/weights'
 BACKBONE = 'SharedFeatureExtractor/tiny/conv1/weights'
@@ -118,9 +115,7 @@ def test_parts_on_two_devices_equal_those_on_one(tmp_path):
         f'{FROZEN} train_config {{ {options} }} eval_config {{ use_moving_averages: true }} {eval_reader(tmp_path)}'
     )
     run(tmp_path / '1', override)
-    command = [sys.executable, '-m', 'tests.tiny_training', str(tmp_path / '2'), override, '2']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
+    forked.run(tiny_training.main, str(tmp_path / '2'), override, '2')
     one, two = tensors(tmp_path / '1'), tensors(tmp_path / '2')
     assert set(one) == set(two)
     assert (one.pop('training/replicas'), two.pop('training/replicas')) == (1, 2)

@@ -30,7 +30,7 @@ class Process:
         self._paths = [Path(self._folder.name, name) for name in ('output', 'errors')]
         for path in self._paths:
             path.touch()
-        self._process = _CONTEXT.Process(target=_call, args=(self._paths, function, arguments))
+        self._process = _CONTEXT.Process(target=_call, args=(self._paths, function, arguments), daemon=True)
         self._process.start()
         assert self._process.pid
         self.pid = self._process.pid
@@ -51,7 +51,9 @@ class Process:
         return self._paths[1].read_text(encoding='utf-8')
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """If it runs."""
+        if self.code is None:
+            os.kill(self.pid, number)
 
     def finish(self, patience_seconds: float = PATIENCE_SECONDS) -> int:
         """Waits for its end, and returns its code."""

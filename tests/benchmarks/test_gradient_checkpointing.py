@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from benchmarks.checkpointing import runs, suites
 from benchmarks.checkpointing.cases import PSPNET, Case
 from benchmarks.checkpointing.runs import Runs
 from core.errors import UsageError, UserError
-from tests.conftest import ROOT
+from tests import forked
 
 
 def _result(case: Case) -> dict[str, Any]:
@@ -108,7 +106,5 @@ def test_a_chain_trains_alike_plain_and_planned():
 def _worker(request: str) -> dict[str, Any]:
     case = Case(model='chain4', height=33, width=49, batch=2, request=request, steps=2)
     described = json.dumps(dataclasses.asdict(case))
-    command = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--worker', described]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    said = forked.run(gradient_checkpointing.main, ['--worker', described])
+    return json.loads(said.splitlines()[-1])

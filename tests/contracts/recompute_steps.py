@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -107,13 +108,13 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-30))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('cases', nargs='+')
     parser.add_argument('--bfloat16', action='store_true')
     parser.add_argument('--nested', action='store_true')
     parser.add_argument('--replicas', type=int, default=1)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     strategy = devices.make_strategy(num_clones=args.replicas, clone_on_cpu=True)
     devices.keep_order_of_sums()
     devices.use_bfloat16(args.bfloat16)

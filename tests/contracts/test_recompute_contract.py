@@ -6,15 +6,14 @@ Four light pairs run always, the others are marked slow: planning and tracing ea
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from builders import pairs
 from builders.names import FEATURE_EXTRACTORS
-from tests.conftest import ROOT
+from tests import forked
+from tests.contracts import recompute_steps
 
 _PAIRS = [
     (architecture, extractor)
@@ -28,10 +27,8 @@ _REFERENCE = [('icnet', 'dilated_resnet50'), ('pspnet', 'dilated_resnet50')]
 
 def _compare(cases: list[tuple[str, str]], *flags: str) -> dict[tuple[str, str], dict[str, Any]]:
     """What `recompute_steps` says about each case, all in one process."""
-    command = [sys.executable, '-m', 'tests.contracts.recompute_steps', *map(':'.join, cases), *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(zip(cases, map(json.loads, done.stdout.splitlines()), strict=True))
+    said = forked.run(recompute_steps.main, [*map(':'.join, cases), *flags], patience_seconds=1800)
+    return dict(zip(cases, map(json.loads, said.splitlines()), strict=True))
 
 
 def _check(result: dict[str, Any]) -> None:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import forked
+from tests.engine import cluster_runs
+
 KILLED = -9
 
 
 def run(folder, *arguments):
-    command = [sys.executable, '-m', 'tests.engine.cluster_runs', str(folder), *map(str, arguments)]
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    said = forked.run(cluster_runs.main, [str(folder), *map(str, arguments)], patience_seconds=1800)
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.fixture(scope='module')

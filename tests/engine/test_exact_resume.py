@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import forked
+from tests.engine import fault_injector
 
 
 def inject(folder, seed, num_faults):
     folder.mkdir()
-    command = [sys.executable, '-m', 'tests.engine.fault_injector', str(folder), str(seed), str(num_faults)]
-    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    said = forked.run(fault_injector.main, [str(folder), str(seed), str(num_faults)], patience_seconds=3600)
+    report = json.loads(said.splitlines()[-1])
     assert len(report['faults']) == num_faults
     assert report['same_weights'] and report['same_examples'] and report['each_step_once'], report
     return report

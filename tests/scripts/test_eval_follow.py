@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
+import eval as eval_script
 from builders import config_loader
 from engine import checkpoints, inference
-from tests import tiny_run
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 300
+from tests import forked, tiny_run
 
 
 def start(run, *more):
-    command = [sys.executable, 'eval.py', '--config_path', run.config_path, '--train_dir', str(run.folder / 'train')]
+    where = ['--config_path', run.config_path, '--train_dir', str(run.folder / 'train')]
     flags = ['--eval_dir', str(run.folder / 'eval'), '--follow', '--evaluate_all_from_checkpoint', '5', *more]
     flags += ['--follow_poll_secs', '0.2', '--follow_timeout_secs', '1', '--set', 'eval_config.bootstrap_samples=0']
-    return subprocess.Popen([*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return forked.Process(eval_script.main, [*where, *flags])
 
 
 def wait_for(process, pattern, folder):
     """Until a file of the pattern is in the folder."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + forked.PATIENCE_SECONDS
     while not list(folder.glob(pattern)):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        assert process.code is None and time.monotonic() < deadline, process.errors
         time.sleep(0.002)
 
 
@@ -48,7 +43,7 @@ def test_killed_restarted_and_a_checkpoint_goes_away(tmp_path):
     first = start(run)
     wait_for(first, 'images-10.jsonl*', results)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
+    assert first.finish() == -signal.SIGKILL
     assert (results / 'metrics-5.json').exists()
     finished = (results / 'metrics-5.json').read_text()
     was_evaluated = (results / 'metrics-10.json').exists()
@@ -58,8 +53,8 @@ def test_killed_restarted_and_a_checkpoint_goes_away(tmp_path):
     second = start(run)
     wait_for(second, f'images-{12 if was_evaluated else 10}.jsonl.{second.pid}.tmp', results)
     checkpoints.remove(str(train / 'model.ckpt-15'))
-    output, errors = second.communicate(timeout=PATIENCE_SECONDS)
-    assert second.returncode == 0, errors
+    assert second.finish() == 0, second.errors
+    output = second.output
     assert re.search(r'note: \d checkpoints up to step (5|10) are scored in .* already; going on from there', output)
     scored = [int(step) for step in re.findall(r'model\.ckpt-\d+ \(step (\d+)\): 4 images', output)]
     assert scored == ([12, 16] if was_evaluated else [10, 12, 16])

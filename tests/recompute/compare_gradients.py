@@ -74,10 +74,10 @@ def outcome(net: Net, step: Step) -> dict[str, np.ndarray]:
     return found
 
 
-def compare(name: str, planner: Planner) -> dict[str, Any]:
+def compare(name: str, planner: Planner, plain: dict[str, np.ndarray]) -> dict[str, Any]:
     """Names of what differs from plain training, and what the plan was."""
-    net, plain_net = Net(NETS[name]), Net(NETS[name])
-    plain, planned = outcome(plain_net, planned_step(plain_net, None)), outcome(net, planned_step(net, planner))
+    net = Net(NETS[name])
+    planned = outcome(net, planned_step(net, planner))
     assert planner.plan is not None
     return {
         'unequal': sorted(key for key in plain if not np.array_equal(plain[key], planned[key])),
@@ -89,25 +89,28 @@ def compare(name: str, planner: Planner) -> dict[str, Any]:
     }
 
 
-def distance_to_tape(name: str) -> float:
+def distance_to_tape(name: str, plain: dict[str, np.ndarray]) -> float:
     """Largest difference of the unplanned walk to the tape, relative to the largest entry of each tensor."""
-    net, other = Net(NETS[name]), Net(NETS[name])
-    have, want = outcome(net, planned_step(net, None)), outcome(other, tape_step(other))
-    return max(float(np.abs(have[key] - want[key]).max() / np.abs(want[key]).max()) for key in want)
+    net = Net(NETS[name])
+    want = outcome(net, tape_step(net))
+    return max(float(np.abs(plain[key] - want[key]).max() / np.abs(want[key]).max()) for key in want)
+
+
+def compare_all(name: str) -> dict[str, Any]:
+    """The distance to the tape, and what each kind of plan changes."""
+    net = Net(NETS[name])
+    plain = outcome(net, planned_step(net, None))
+    return {
+        'tape': distance_to_tape(name, plain),
+        **{mode: compare(name, Planner(request), plain) for mode, request in REQUESTS.items()},
+        NESTED: compare(name, HalvingPlanner(), plain),
+    }
 
 
 def main() -> None:
     devices.keep_order_of_sums()
     tf.config.experimental.enable_op_determinism()
-    results = {
-        name: {
-            'tape': distance_to_tape(name),
-            **{mode: compare(name, Planner(request)) for mode, request in REQUESTS.items()},
-            NESTED: compare(name, HalvingPlanner()),
-        }
-        for name in NETS
-    }
-    json.dump(results, sys.stdout)
+    json.dump({name: compare_all(name) for name in NETS}, sys.stdout)
 
 
 if __name__ == '__main__':

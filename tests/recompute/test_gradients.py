@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,8 @@ import tensorflow as tf
 from recompute import backward
 from recompute.forward import ForwardGraph
 from recompute.plan import Mode, Planner, Request
-from tests.conftest import ROOT
+from tests import forked
+from tests.recompute import compare_gradients
 from tests.recompute.compare_gradients import NESTED, REQUESTS, planned_step
 from tests.recompute.halving import HalvingPlanner
 from tests.recompute.nets import NETS, Net, images
@@ -25,10 +24,7 @@ _RECOMPUTE = 'recompute/'
 
 @pytest.fixture(scope='module')
 def compared() -> dict[str, Any]:
-    command = [sys.executable, '-m', 'tests.recompute.compare_gradients']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(forked.run(compare_gradients.main, patience_seconds=900))
 
 
 @pytest.mark.parametrize('name', NETS)

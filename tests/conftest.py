@@ -29,7 +29,7 @@ def shared_dir() -> Path:
 
 
 # The files that take longest come first, so that no worker waits for another that has just begun one.
-_FIRST = ('contracts', 'scripts', 'engine')
+_FIRST = ('contracts', 'scripts', 'engine', 'tests', 'page', 'recompute', 'feature_extractors', 'benchmarks')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

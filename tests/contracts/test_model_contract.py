@@ -177,6 +177,8 @@ def test_a_frozen_backbone_keeps_its_averages_and_is_not_trainable():
     assert moved and not any(name.startswith(prefix) for name in moved)
 
 
+# test_pairs has every architecture on a lighter extractor, tests/feature_extractors/test_contract.py every extractor.
+@pytest.mark.slow
 @pytest.mark.parametrize('architecture', ['icnet', 'pspnet'])
 def test_filter_scale_halves_widths(architecture: str):
     full, half = (build_model(architecture, filter_scale=scale).variables_by_name() for scale in (0.5, 0.25))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import unittest.mock
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,17 +31,17 @@ _CLASSIFIER = ('logits/', 'fc8/', 'Logits/')
 
 
 def variables_of(extractor: FeatureExtractor, *, scale: bool = True) -> dict[str, tf.Variable]:
-    """The extractor's variables by slim name, in a store of its own."""
-    store, _ = build(extractor, scale=scale)
+    """The extractor's variables by slim name, in a store of its own; all zero, as drawing 100 million takes seconds."""
+    store, _ = build(extractor, scale=scale, initializer=tf.zeros_initializer())
     return dict(store._vars)
 
 
-def build(extractor: FeatureExtractor, *, scale: bool = True, channels: int = 3):
+def build(
+    extractor: FeatureExtractor, *, scale: bool = True, channels: int = 3, initializer: Any = _HYPERPARAMS.initializer
+):
     """(store, function of images [1, H, W, channels] -> features in inference mode), variables created."""
     store = slim.VariableStore()
-    hyperparams = layers.Hyperparams(
-        initializer=_HYPERPARAMS.initializer, batch_norm=layers.BatchNorm(scale=scale, epsilon=1e-3)
-    )
+    hyperparams = layers.Hyperparams(initializer=initializer, batch_norm=layers.BatchNorm(scale=scale, epsilon=1e-3))
 
     def call(images):
         with store.scope(), layers.layer_scope(hyperparams, is_training=False):
@@ -48,6 +50,13 @@ def build(extractor: FeatureExtractor, *, scale: bool = True, channels: int = 3)
     with tf.__internal__.FuncGraph('build').as_default():
         call(tf.zeros([1, 65, 65, channels]))
     return store, call
+
+
+def trace(extractor: FeatureExtractor, height: int, width: int) -> Mapping[str, tf.Tensor]:
+    """Its features of one image, in a graph that is never run."""
+    with tf.__internal__.FuncGraph('trace').as_default(), slim.VariableStore().scope():
+        with layers.layer_scope(_HYPERPARAMS, is_training=False):
+            return extractor(tf.zeros([1, height, width, 3]))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from engine import checkpoints, data_service
 from engine.train_lib import TrainOptions, train
 from inputs import pipeline
 from inputs.pipeline import Share
-from tests import tiny_run, tiny_training
+from tests import forked, tiny_run, tiny_training
 
 ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = """
@@ -125,21 +125,19 @@ def test_two_workers_give_the_batches_of_none_in_order(folder, dispatcher):
         assert_same(found, expected)
 
 
+def train_in_two_runs(folder, more, logdir):
+    """In a process of its own: determinism, which other tests would meet, cannot be switched off again."""
+    options = TrainOptions(logdir=logdir, log_examples=True)
+    for limit in ('num_steps: 4', ''):
+        own = make_config(folder, more, f'train_config {{ deterministic: true {limit} }}')
+        train(own, options, build_model=tiny_training.build_model)
+
+
 def test_a_training_with_the_service_is_bit_equal(folder, dispatcher, tmp_path):
     address, _ = dispatcher
     found = {}
     for name, more in (('without', ''), ('with', f'tf_data_service: "{address}"')):
-        options = TrainOptions(logdir=str(tmp_path / name), log_examples=True)
-        train(
-            make_config(folder, more, 'train_config { deterministic: true num_steps: 4 }'),
-            options,
-            build_model=tiny_training.build_model,
-        )
-        train(
-            make_config(folder, more, 'train_config { deterministic: true }'),
-            options,
-            build_model=tiny_training.build_model,
-        )
+        forked.run(train_in_two_runs, folder, more, str(tmp_path / name))
         reader = checkpoints.read(tmp_path / name)
         lines = (tmp_path / name / 'examples.jsonl').read_text().splitlines()
         found[name] = {key: reader.tensor(key).tobytes() for key in reader.shapes}, [json.loads(line) for line in lines]

@@ -15,6 +15,9 @@ from core.errors import UserError
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 _FLAG = re.compile(r'-{1,2}[A-Za-z]\w')
+# argparse's words for a text that `type` does not take, and ours.
+_NO_NUMBER = re.compile(r'invalid (int|float) value: (.*)')
+_NUMBERS = {'int': 'whole number', 'float': 'number'}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,6 +31,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(given, namespace)
 
     def error(self, message: str):
+        message = _NO_NUMBER.sub(lambda found: f'got {found[2]}, choose a {_NUMBERS[found[1]]}', message)
         self.exit(2, f'error: {message}\nTry: {self.prog} --help\n')
 
     def _unknown_flags(self, args: Sequence[str]) -> list[str]:

@@ -62,6 +62,13 @@ def test_an_unknown_flag_is_answered_with_the_nearest(arguments, said, capsys):
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
+def test_what_is_no_number_is_answered_with_what_is_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        _parser_of_two_flags().parse_args(['--logdir=a', '--num_clones=2.5'])
+    said = "error: argument --num_clones: got '2.5', choose a whole number\n"
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('value', ['-3', '-0.5', '-', 'a=-b'])
 def test_a_value_that_begins_like_a_flag_is_none(value):
     assert _parser_of_two_flags().parse_args(['--logdir', value]).logdir == value

@@ -162,7 +162,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_used(tmp_path, caplog):
 def test_all_checkpoints_damaged_is_an_error_not_a_new_start(tmp_path):
     run(tmp_path)
     (tmp_path / 'model.ckpt-6.index').write_bytes(b'')
-    with pytest.raises(CheckpointError, match='all 1 checkpoints are damaged; choose a new --logdir'):
+    with pytest.raises(CheckpointError, match='its only checkpoint is damaged; choose a new --logdir'):
         run(tmp_path)
 
 

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f'--{name}: got {getattr(args, name)}, choose 0 or more')
     from engine.timing import artefact
 
-    artefacts = [found for text in args.artefact for found in artefact.parse(text)]
+    artefacts = artefact.told_apart([found for text in args.artefact for found in artefact.parse(text)])
     with command_line.quiet_start():
         from engine.timing import report, side_by_side
     image = report.picture(args.image, args.size)

@@ -6,7 +6,7 @@ import argparse
 import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compression import names, sensitivity, targets
@@ -69,7 +69,7 @@ def _add_size_flags(parser: argparse.ArgumentParser) -> None:
     size = group.add_mutually_exclusive_group()
     size.add_argument(
         '--compression_factor',
-        type=float,
+        type=_number('above 0, up to 1, such as 0.5'),
         metavar='SHARE',
         help='share of filters that stay, above 0, up to 1 (default: that of --prune_config, or else 0.5)',
     )
@@ -85,7 +85,7 @@ def _add_size_flags(parser: argparse.ArgumentParser) -> None:
         )
     size.add_argument(
         f'--{targets.LATENCY_MS}',
-        type=float,
+        type=_number('above 0, such as 40'),
         metavar='MS',
         help='the largest network that labels one image of --latency_size in so many milliseconds, measured here',
     )
@@ -218,6 +218,18 @@ def _add_output_flags(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(',') if name.strip()]
+
+
+def _number(allowed: str) -> Callable[[str], float]:
+    """Of a flag: a float; what is none is answered with what is allowed."""
+
+    def parse(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'got {text!r}, choose a number {allowed}') from None
+
+    return parse
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -82,10 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _asked(args: argparse.Namespace) -> Mapping[str, Any]:
     """The budget or the nodes of a `Request`; nothing if no flag says them. Loads no TensorFlow."""
-    if args.memory_budget is not None and args.checkpoint_nodes is not None:
-        raise UsageError('--memory_budget and --checkpoint_nodes: choose one of them')
+    given = [f'--{name}' for name in ('mode', 'memory_budget', 'checkpoint_nodes') if getattr(args, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f'{" and ".join(given)}: choose one of them')
     if args.memory_budget is not None:
-        return parse_budget(args.memory_budget, '--memory_budget')
+        return {**parse_budget(args.memory_budget, '--memory_budget'), 'said_as': '--memory_budget'}
     if args.checkpoint_nodes is None:
         return {}
     names = [name.strip() for name in args.checkpoint_nodes.split(',') if name.strip()]
@@ -93,7 +94,7 @@ def _asked(args: argparse.Namespace) -> Mapping[str, Any]:
         raise UsageError(
             f'--checkpoint_nodes: got {args.checkpoint_nodes!r}, choose names of operations, tensors or scopes: a,b,c'
         )
-    return {'nodes': names}
+    return {'nodes': names, 'said_as': '--checkpoint_nodes'}
 
 
 if __name__ == '__main__':

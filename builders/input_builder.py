@@ -155,7 +155,8 @@ def build_label_map(reader: input_reader_pb2.InputReader, num_classes: int, *, i
     label_map = LabelMap.load(reader.label_map_path)
     if label_map.num_classes != num_classes:
         raise ConfigError(
-            f'label_map_path: {reader.label_map_path} has {label_map.num_classes} classes, the model {num_classes}'
+            f'label_map_path: {reader.label_map_path} has {label_map.num_classes} classes, the model {num_classes}; '
+            'set num_classes of the model to that, or name the label map of its classes'
         )
     return label_map
 

@@ -12,6 +12,7 @@ from compression import sensitivity
 from compression.channels import ChannelGraph, ChannelGroup
 from compression.criteria import relative_to_group
 from compression.names import GLOBAL, SENSITIVITY, UNIFORM
+from compression.targets import written
 from core.errors import ConfigError, UsageError, UserError
 from core.layers import scaled_width
 
@@ -170,10 +171,10 @@ class Selector:
         return found
 
 
-def largest_share(measure: Callable[[float], float], target: float, *, name: str, unit: str, steps: int = 12) -> float:
+def largest_share(measure: Callable[[float], float], target: float, *, kind: str, steps: int = 12) -> float:
     """The largest share in (0, 1] whose measure is at most `target`, by bisection; the measure grows with the share.
 
-    Raises UserError with the reachable range if even the smallest is above it.
+    `kind` is that of a `targets.Target`. Raises UserError with the reachable range if even the smallest is above it.
     """
     if measure(1.0) <= target:
         return 1.0
@@ -181,8 +182,8 @@ def largest_share(measure: Callable[[float], float], target: float, *, name: str
     smallest = measure(1e-6)
     if smallest > target:
         raise UserError(
-            f'--{name}: {target:g} {unit} cannot be reached; this network goes from {smallest:.4g} (the fewest '
-            f'filters) to {measure(1.0):.4g} {unit} (all)'
+            f'--{kind}: {written(target, kind)} cannot be reached; this network goes from {written(smallest, kind)} '
+            f'(the fewest filters) to {written(measure(1.0), kind)} (all)'
         )
     for _ in range(steps):
         middle = (low + high) / 2

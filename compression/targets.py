@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
 
 FLOPS, PARAMETERS, LATENCY_MS = 'target_flops', 'target_parameters', 'target_latency_ms'
-UNITS = {FLOPS: 'FLOPs', PARAMETERS: 'parameters', LATENCY_MS: 'ms'}
+_UNITS = {FLOPS: 'FLOPs', PARAMETERS: 'parameters', LATENCY_MS: 'ms'}
 _PREFIXES = {'': 1.0, 'k': 1e3, 'm': 1e6, 'g': 1e9, 't': 1e12}
 _AMOUNT = re.compile(r'(\d+(?:\.\d*)?|\.\d+)([kmgt]?)', re.IGNORECASE)
 
@@ -30,6 +31,16 @@ class Target:
 
     kind: str
     amount: Amount
+
+
+def written(value: float, kind: str) -> str:
+    """As the flag takes it: `2k FLOPs`, `25.51M FLOPs`, `12.4 ms`; four digits, rounded up, so that it is enough."""
+    if value > 0:
+        last = 10.0 ** (math.floor(math.log10(value)) - 3)
+        value = math.ceil(round(value / last, 6)) * last
+    fitting = [(letter, factor) for letter, factor in _PREFIXES.items() if factor <= value and kind != LATENCY_MS]
+    letter, factor = fitting[-1] if fitting else ('', 1.0)
+    return f'{value / factor:.4g}{letter if letter == "k" else letter.upper()} {_UNITS[kind]}'
 
 
 def parse_amount(text: str) -> Amount:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import difflib
 import os
-import platform
 import re
 import sys
 import tempfile
@@ -16,6 +15,9 @@ from core.errors import UserError
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 _FLAG = re.compile(r'-{1,2}[A-Za-z]\w')
+# argparse's words for a text that `type` does not take, and ours.
+_NO_NUMBER = re.compile(r'invalid (int|float) value: (.*)')
+_NUMBERS = {'int': 'whole number', 'float': 'number'}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,6 +31,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(given, namespace)
 
     def error(self, message: str):
+        message = _NO_NUMBER.sub(lambda found: f'got {found[2]}, choose a {_NUMBERS[found[1]]}', message)
         self.exit(2, f'error: {message}\nTry: {self.prog} --help\n')
 
     def _unknown_flags(self, args: Sequence[str]) -> list[str]:
@@ -129,25 +132,12 @@ def quiet_start() -> Iterator[None]:
                     os.write(2, line)
 
 
-def use_onednn() -> None:
-    """Asks for oneDNN's kernels on x86, unless the environment has decided; to be called before TensorFlow is imported.
-
-    By default TensorFlow has them only on processors with AVX512_VNNI. With AVX2 alone a training step of ICNet took a
-    third of the time with them, and the gradients of dilated convolutions exist as one operation nowhere else.
-    """
-    if platform.machine().lower() in ('x86_64', 'amd64'):
-        os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-
-
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
     """Runs `main(None)` and exits: 0, 1 (failure), 2 (usage), 130 (interrupted); no traceback for a user's mistake.
 
     What the operating system refuses (no space, no permission), and memory that runs out, count as such mistakes. Set
     SEGMENTATION_TRACEBACK=1 to see the traceback of them as well.
     """
-    # A worker that is lost makes the others' libraries say so many times before we do.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3' if 'TF_CONFIG' in os.environ else '2')
-    use_onednn()
     try:
         sys.exit(main(None) or 0)
     except KeyboardInterrupt:

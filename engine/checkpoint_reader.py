@@ -106,7 +106,8 @@ def newest_sound(directory: str | os.PathLike, *, damaged: Callable[[str], objec
         if damaged:
             damaged(path)
     if num_damaged:
-        raise CheckpointError(f'{directory}: all {num_damaged} checkpoints are damaged')
+        which = f'all {num_damaged} checkpoints are' if num_damaged > 1 else 'its only checkpoint is'
+        raise CheckpointError(f'{directory}: {which} damaged')
     return None
 
 

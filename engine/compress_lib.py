@@ -14,7 +14,7 @@ import tensorflow as tf
 from builders import config_loader, input_builder
 from compression import criteria, cutting, names, selection, tracing
 from compression.channels import ChannelGraph
-from core.errors import UsageError, UserError
+from core.errors import CheckpointError, UsageError, UserError
 from core.fields import LOGITS
 from core.model import SegmentationModel
 from core.servable import Servable, inference_variables
@@ -148,6 +148,7 @@ def _logits(model: SegmentationModel, images: np.ndarray) -> np.ndarray:
 def restore(model: SegmentationModel, path: str) -> inference.Restored:
     """Every variable that inference reads, strictly; those of training alone as far as they are there."""
     concrete = Servable(model=model, num_classes=model.num_classes).trace((1, *_PROOF_SIZE))
+    inference.check_fit(model, concrete, path, flag='--input_checkpoint')
     restored = inference.restore(model, concrete, path)
     read = inference_variables(concrete, model.variables_by_name())
     heads = {name: v for name, v in model.variables_by_name().items() if name not in read}
@@ -264,8 +265,12 @@ def write(
         if draw:
             draw(os.path.join(temporary, PICTURES))
         _move(temporary, output_dir)
-    except tf.errors.OpError as error:
-        raise UserError(f'{output_dir}: cannot write the compressed network: {error.message}') from error
+    except (CheckpointError, OSError, tf.errors.OpError) as error:
+        reason = checkpoints.first_line(error).rpartition('; ')[2]  # without the name of a file that is gone by then
+        raise UserError(
+            f'--output_dir: cannot write the compressed network into {output_dir}: {reason}; nothing was written: make '
+            'room there, or choose another folder'
+        ) from error
     finally:
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.rmtree(temporary)

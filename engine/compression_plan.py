@@ -11,7 +11,7 @@ import numpy as np
 
 from compression import names, selection
 from compression.channels import ChannelGraph, ChannelGroup
-from compression.targets import FLOPS, LATENCY_MS, PARAMETERS, UNITS, Target
+from compression.targets import FLOPS, LATENCY_MS, PARAMETERS, Target
 from core.model import SegmentationModel
 from engine import compressed_config, compression_report, inference, latency, sensitivity_report
 
@@ -120,8 +120,7 @@ def choose(
     share = selection.largest_share(
         lambda share: measure(plan_of(share)),
         amount.of(measure(plan_of(1.0))) if amount.is_share else amount.value,
-        name=kind,
-        unit=UNITS[kind],
+        kind=kind,
         steps=_STEPS_OF_LATENCY if kind == LATENCY_MS else _STEPS,
     )
     return plan_of(share)

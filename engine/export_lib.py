@@ -13,6 +13,7 @@ import tensorflow as tf
 from builders import config_loader, input_builder
 from core.errors import UsageError, UserError
 from core.export_forms import FORMS, OPTIMISED
+from core.model import SegmentationModel
 from core.servable import COLOURS, LOGITS, PREDICTIONS, PROBABILITIES, Servable, inference_variables
 from engine import checkpoints, export_check, export_manifest, inference, output_folder
 from engine.export_check import Agreement
@@ -22,6 +23,7 @@ from engine.export_samples import Samples
 from exporters import checkpoint as checkpoint_exporter
 from exporters import formats, frozen_graph, manifest, saved_model
 from exporters.source import Source
+from inputs.label_map import LabelMap
 
 CONFIG = 'pipeline.config'
 LABEL_MAP = 'label_map.json'
@@ -77,9 +79,37 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     _check_output_dir(output_dir)
     if any(options.is_coarse(name) for name in options.formats):
         input_builder.check_reader(config, 'eval')
+    served = _serve(config, checkpoint, options)
+    temporary = f'{os.path.normpath(output_dir)}.unfinished-{os.getpid()}'
+    try:
+        tf.io.gfile.makedirs(temporary)
+        agreement, verified_on = _write_all(config, served, options, temporary)
+        files = _move(temporary, output_dir)
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.rmtree(temporary)
+    restored = served.restored
+    return ExportReport(
+        checkpoint=restored.path, step=restored.step, files=files, agreement=agreement, verified_on=verified_on
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Served:
+    """The model with the checkpoint's weights: what is served, its traced function, and what it is said to be."""
+
+    model: SegmentationModel
+    servable: Servable
+    concrete: Any
+    label_map: LabelMap
+    restored: inference.Restored
+    about: dict[str, Any]
+
+
+def _serve(config: Any, checkpoint: str, options: ExportOptions) -> _Served:
     checkpoint = checkpoints.read(checkpoint).path  # a wrong path is told before the model is built
     model = inference.build_model(config)
-    inference.check_input_shape(model, options.input_shape, options.pad_to_shape)
+    inference.check_input_shape(model, options.input_shape, options.pad_to_shape, name=options.named('input_shape'))
     label_map = inference.build_label_map(config, model.num_classes)
     servable = Servable(
         model=model,
@@ -95,43 +125,37 @@ def export(config: Any, *, checkpoint: str, output_dir: str, options: ExportOpti
     about = export_manifest.describe(
         config, model=model, servable=servable, concrete=concrete, label_map=label_map, restored=restored
     )
-    temporary = f'{os.path.normpath(output_dir)}.unfinished-{os.getpid()}'
-    try:
-        tf.io.gfile.makedirs(temporary)
-        variables = inference_variables(concrete, model.variables_by_name())
-        checkpoint_exporter.write(variables, os.path.join(temporary, checkpoint_exporter.PREFIX), step=restored.step)
-        config_loader.save(config, os.path.join(temporary, CONFIG))
-        label_map.save(os.path.join(temporary, LABEL_MAP))
-        seen = {'channels': model.input_channels, 'input_shape': options.input_shape}
-        calibration = Samples(config, **seen, count=options.calibration_examples)
-        about['optimisation'] = export_manifest.optimisation(options)
-        base = functools.partial(_write_base, text=json.dumps(about), calibration=calibration, options=options)
-        source = base(concrete, temporary)
-        twins = None
-        if LOGITS not in options.outputs:
-            twins = TwinsWithLogits(servable, input_shape=options.input_shape, folder=temporary, make_source=base)
-        samples = Samples(config, **seen, count=options.verify_examples)
-        reference = export_check.Reference(servable, ignore_label=config.eval_config.ignore_label)
-        agreement = {}
-        for name in options.formats:
-            agreement[name] = _write_form(name, source, temporary, reference, samples, twins)
-            export_check.require(name, agreement[name], coarse=options.is_coarse(name), hint=options.hint(name))
-        if twins is not None:
-            twins.remove()
-        about['optimisation'] |= export_manifest.found_while_optimising(temporary, options.formats)
-        about |= _of_forms(temporary, agreement, samples)
-        _finish(temporary, about, options.formats)
-        files = _move(temporary, output_dir)
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.rmtree(temporary)
-    return ExportReport(
-        checkpoint=restored.path,
-        step=restored.step,
-        files=files,
-        agreement=agreement,
-        verified_on=samples.description,
+    about['optimisation'] = export_manifest.optimisation(options)
+    return _Served(
+        model=model, servable=servable, concrete=concrete, label_map=label_map, restored=restored, about=about
     )
+
+
+def _write_all(config: Any, served: _Served, options: ExportOptions, folder: str) -> tuple[dict[str, Agreement], str]:
+    """A whole export in `folder`, the manifest last -> how each form compared, and on which images."""
+    model, servable, concrete, about = served.model, served.servable, served.concrete, served.about
+    variables = inference_variables(concrete, model.variables_by_name())
+    checkpoint_exporter.write(variables, os.path.join(folder, checkpoint_exporter.PREFIX), step=served.restored.step)
+    config_loader.save(config, os.path.join(folder, CONFIG))
+    served.label_map.save(os.path.join(folder, LABEL_MAP))
+    seen = {'channels': model.input_channels, 'input_shape': options.input_shape}
+    calibration = Samples(config, **seen, count=options.calibration_examples)
+    base = functools.partial(_write_base, text=json.dumps(about), calibration=calibration, options=options)
+    source = base(concrete, folder)
+    twins = None
+    if LOGITS not in options.outputs:
+        twins = TwinsWithLogits(servable, input_shape=options.input_shape, folder=folder, make_source=base)
+    samples = Samples(config, **seen, count=options.verify_examples)
+    reference = export_check.Reference(servable, ignore_label=config.eval_config.ignore_label)
+    agreement = {}
+    for name in options.formats:
+        agreement[name] = _write_form(name, source, folder, reference, samples, twins)
+        export_check.require(name, agreement[name], coarse=options.is_coarse(name), hint=options.hint(name))
+    if twins is not None:
+        twins.remove()
+    about['optimisation'] |= export_manifest.found_while_optimising(folder, options.formats)
+    _finish(folder, about | _of_forms(folder, agreement, samples), options.formats)
+    return agreement, samples.description
 
 
 def _write_base(concrete: Any, folder: str, text: str, calibration: Samples, options: ExportOptions) -> Source:

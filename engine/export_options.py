@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from core import command_line, export_forms, shapes
@@ -30,6 +32,7 @@ class ExportOptions:
       verify_examples: how many examples of the evaluation records each form is compared on.
       calibration_examples: how many of them int8 is calibrated on.
       optimised, compute, weights: see `exporters.source.Source`.
+      from_config: those of the above that the config says, by the names of their flags; messages name its fields.
     """
 
     formats: tuple[str, ...] = export_forms.DEFAULT
@@ -41,6 +44,11 @@ class ExportOptions:
     optimised: bool = True
     compute: str = 'float32'
     weights: str = 'float32'
+    from_config: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def named(self, flag: str) -> str:
+        """What a message calls the option: `--flag`, or the field of the config that it came from."""
+        return self.from_config.get(flag, f'--{flag}')
 
     def is_coarse(self, name: str) -> bool:
         """Whether a form has coarse numbers: it is judged by its mean IoU, as `core.export_forms.Form.quantised`."""
@@ -64,24 +72,30 @@ class ExportOptions:
         """Raises UsageError for what cannot be, with what to do; `has_records` tells of `eval_input_reader`."""
         for side, own, padded in zip(('height', 'width'), self.input_shape[1:], self.pad_to_shape or (), strict=False):
             if own is not None and own > padded:
-                raise UsageError(f'--pad_to_shape: its {side} {padded} is below that of --input_shape, {own}')
+                raise UsageError(
+                    f'{self.named("pad_to_shape")}: its {side} {padded} is below that of {self.named("input_shape")}, '
+                    f'{own}'
+                )
         for name in self.formats:
             if FORMS[name].fixed and None in self.input_shape:
                 raise UsageError(
-                    f'--formats: {name} needs a fixed batch, height and width; write for example '
+                    f'{self.named("formats")}: {name} needs a fixed batch, height and width; write for example '
                     '--input_shape 1,1024,2048,3'
                 )
             if self.is_coarse(name) and not has_records:
                 how = f' of {self.compute} arithmetic, {self.weights} weights' if name == 'frozen_graph' else ''
                 raise UsageError(
-                    f'--formats: {name}{how} is judged by its mean IoU on eval_input_reader, which the config does '
-                    'not have'
+                    f'{self.named("formats")}: {name}{how} is judged by its mean IoU on eval_input_reader, which the '
+                    'config does not have'
                 )
         for flag, value in (('compute', self.compute), ('weights', self.weights)):
             if value != 'float32' and 'frozen_graph' not in self.formats:
-                raise UsageError(f'--{flag}: got {value}, which is for frozen_graph; add that to --formats')
+                raise UsageError(
+                    f'{self.named(flag)}: got {value}, which is for frozen_graph; add that to {self.named("formats")}'
+                )
         if self.compute != 'float32' and not self.optimised:
-            raise UsageError(f'--compute: {self.compute} needs the optimised graph; leave out --optimise false')
+            remedy = 'write --optimise' if 'optimise' in self.from_config else 'leave out --optimise false'
+            raise UsageError(f'{self.named("compute")}: {self.compute} needs the optimised graph; {remedy}')
         export_forms.check_installed(self.formats)
 
     @classmethod
@@ -110,7 +124,19 @@ class ExportOptions:
             optimised=config.optimise if args.optimise is None else args.optimise,
             compute=args.compute or config.compute,
             weights=args.weights or config.weights,
+            from_config=_from_config(args, config),
         )
+
+
+def _from_config(args: argparse.Namespace, config: Any) -> dict[str, str]:
+    """Flag -> field of what the config says and no flag does."""
+    same = ('pad_to_shape', 'compute', 'weights', 'optimise')
+    said = {name: f'export_config.{name}' for name in same if config.HasField(name)}
+    if config.format:
+        said['formats'] = 'export_config.format'
+    if any(config.HasField(side) for side in ('batch', 'height', 'width')):
+        said['input_shape'] = 'export_config'
+    return {flag: field for flag, field in said.items() if getattr(args, flag) is None}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -168,7 +194,9 @@ def _parse_formats(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(',')))
     for name in names:
         if name not in FORMS:
-            raise argparse.ArgumentTypeError(f'got {name!r}, choose from {", ".join(FORMS)}')
+            near = difflib.get_close_matches(name, FORMS, n=1)
+            asked = f'did you mean {near[0]}? ' if near else ''
+            raise argparse.ArgumentTypeError(f'got {name!r}, {asked}choose from {", ".join(FORMS)}')
     return names
 
 

@@ -57,7 +57,9 @@ def restore(
     return Restored(path=report.path, step=_step(report.path))
 
 
-def check_fit(model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike) -> None:
+def check_fit(
+    model: SegmentationModel, concrete: Any, checkpoint: str | os.PathLike, *, flag: str = '--trained_checkpoint'
+) -> None:
     """CheckpointError of one line if the checkpoint has another shape for what the traced function reads, or lacks it.
 
     What nothing of fits is left to `restore`, which says so.
@@ -65,22 +67,27 @@ def check_fit(model: SegmentationModel, concrete: Any, checkpoint: str | os.Path
     variables = inference_variables(concrete, model.variables_by_name())
     report = restore_report.compare(variables, checkpoints.read(checkpoint))
     if report.matched and (misfit := report.misfit()):
-        raise CheckpointError(f'{misfit}; use the config it was trained with, or another --trained_checkpoint')
+        raise CheckpointError(f'{misfit}; use the config it was trained with, or another {flag}')
 
 
 def check_input_shape(
-    model: SegmentationModel, input_shape: InputShape, pad_to_shape: tuple[int, int] | None = None
+    model: SegmentationModel,
+    input_shape: InputShape,
+    pad_to_shape: tuple[int, int] | None = None,
+    *,
+    name: str = '--input_shape',
 ) -> None:
     """UsageError if a fixed side, padded, is below the output stride: not one cell of the features would be filled.
 
-    The network would run; what was written is more likely no size in pixels.
+    The network would run; what was written as `name` is more likely no size in pixels.
     """
     stride = model.feature_extractor.output_stride
+    how = 'height,width,channels in pixels, for example 1024,2048,3' if name == '--input_shape' else 'pixels'
     for side, own, padded in zip(('height', 'width'), input_shape[1:], pad_to_shape or (0, 0), strict=True):
         if own is not None and max(own, padded) < stride:
             raise UsageError(
-                f'--input_shape: its {side}, {own}, is too small for this network, whose output stride is {stride}; '
-                'write height,width,channels in pixels, for example 1024,2048,3'
+                f'{name}: its {side}, {own}, is too small for this network, whose output stride is {stride}; '
+                f'write {how}'
             )
 
 

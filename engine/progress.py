@@ -59,13 +59,14 @@ class Progress:
         self._bar.refresh()
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
-        """The newest `total_loss`, `learning_rate` and `images_per_second`."""
-        loss, rate, speed = (values.get(key, math.nan) for key in ('total_loss', 'learning_rate', 'images_per_second'))
-        self._bar.set_postfix_str(f'loss {loss:.4g}, learning rate {rate:.3g}, {speed:.3g} images/s')
+        """The newest `total_loss`, `learning_rate` and `images_per_second`, which the first step does not have."""
+        loss, rate = (values.get(key, math.nan) for key in ('total_loss', 'learning_rate'))
+        speed = values.get('images_per_second')
+        said = f'loss {loss:.4g}, learning rate {rate:.3g}' + ('' if speed is None else f', {speed:.3g} images/s')
+        self._bar.set_postfix_str(said)
         if self._shown and not self._terminal:
             of = f'/{self._num_steps}' if self._num_steps else ''
-            line = f'step {step}{of}: loss {loss:.4g}, learning rate {rate:.3g}, {speed:.3g} images/s'
-            _LOGGER.info('%s%s', line, self._time_left(step))
+            _LOGGER.info('step %d%s: %s%s', step, of, said, self._time_left(step))
 
     def _time_left(self, step: int) -> str:
         done = step - self._first_step - 1

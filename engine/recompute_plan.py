@@ -24,13 +24,12 @@ _ROOM_TO_MOVE = 1.25
 
 def request_from_config(message: GradientCheckpointing) -> Request:
     """What `train_config.gradient_checkpointing` asks for. Raises UsageError for a budget that cannot be read."""
-    mode = Mode(GradientCheckpointing.Mode.Name(message.mode).lower())
+    place, mode = 'train_config.gradient_checkpointing', Mode(GradientCheckpointing.Mode.Name(message.mode).lower())
     if message.checkpoint_node:
-        return Request(mode=mode, nodes=list(message.checkpoint_node))
+        return Request(mode=mode, nodes=list(message.checkpoint_node), said_as=f'{place}.checkpoint_node')
     if message.memory_budget:
-        return Request(
-            mode=mode, **parse_budget(message.memory_budget, 'train_config.gradient_checkpointing.memory_budget')
-        )
+        field = f'{place}.memory_budget'
+        return Request(mode=mode, **parse_budget(message.memory_budget, field), said_as=field)
     return Request(mode=mode)
 
 

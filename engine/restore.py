@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,8 @@ import tensorflow as tf
 from core.errors import CheckpointError
 from engine.checkpoint_reader import GLOBAL_STEP, TRAINING_PREFIX, Reader, read
 
-_LISTED = 20
+_LISTED = 20  # in a table
+_NAMED = 3  # in one line
 _RGB = 3
 
 
@@ -55,17 +57,18 @@ class RestoreReport:
         return '\n'.join(lines)
 
     def misfit(self) -> str | None:
-        """One line: how many variables the checkpoint lacks or has in another shape, and the first; None if none."""
+        """One line: how many variables are missing or have another shape, with the first kernels; None if none."""
         count = len(self.matched) + len(self.mismatched) + len(self.missing)
         parts = []
         if self.mismatched:
-            name, theirs, ours = self.mismatched[0]
+            first = sorted(self.mismatched, key=lambda found: _is_no_kernel(found[0]))[:_NAMED]
+            shapes = [f'{name}: {theirs} in the checkpoint, {ours} in the model' for name, theirs, ours in first]
             parts.append(
-                f'{len(self.mismatched)} of its {count} variables have another shape, such as {name}: {theirs} in the '
-                f'checkpoint, {ours} in the model'
+                f'{len(self.mismatched)} of its {count} variables have another shape, such as ' + '; '.join(shapes)
             )
         if self.missing:
-            parts.append(f'{len(self.missing)} of its {count} variables are missing, such as {self.missing[0]}')
+            missing = ', '.join(sorted(self.missing, key=_is_no_kernel)[:_NAMED])
+            parts.append(f'{len(self.missing)} of its {count} variables are missing, such as {missing}')
         return f'{self.path}: the checkpoint does not fit the model: {"; ".join(parts)}' if parts else None
 
 
@@ -158,5 +161,18 @@ def _section(title: str, names: list[str]) -> list[str]:
 
 
 def _example(variables: Mapping[str, tf.Variable], reader: Reader) -> str:
-    theirs = min(reader.shapes, default='nothing')
-    return f'the model has for example {min(variables, default="nothing")!r}, the checkpoint {theirs!r}'
+    return f'the model has for example {_typical(variables)!r}, the checkpoint {_typical(reader.shapes)!r}'
+
+
+def _is_no_kernel(name: str) -> bool:
+    """Sorts one line for each layer to the front, before those of its batch norm."""
+    return not name.endswith('/weights')
+
+
+def _typical(names: Collection[str]) -> str:
+    """The first by name of the scope that holds most of them: of the backbone rather than of a head for training."""
+    if not names:
+        return 'nothing'
+    scopes = Counter(name.partition('/')[0] for name in names)
+    (scope, _), *_ = scopes.most_common(1)
+    return min(name for name in names if name.partition('/')[0] == scope)

@@ -273,14 +273,17 @@ class TrainLoop:
         if not means and (not self._counts() or self._step == self._written_step):
             return
         now = time.monotonic()
-        steps = self._step - self._logged_step
-        seconds = now - (self._logged_at if steps else self._started)
-        speed = {'images_per_second': max(steps, 1) * self._batch_size / max(seconds, 1e-9)}
-        self._progress.show(self._step, values := {**means, **speed, **self._counts(), **self._measured()})
+        values = {**means, **self._speed(now), **self._counts(), **self._measured()}
+        self._progress.show(self._step, values)
         if self._summaries:
             self._write(values, self._summaries)
         self._written_step = self._step
         self._logged_at, self._logged_step = now, self._step
+
+    def _speed(self, now: float) -> dict[str, float]:
+        """Of the steps since the last line; none where that was only the one that was compiled."""
+        steps = self._step - self._logged_step
+        return {'images_per_second': steps * self._batch_size / max(now - self._logged_at, 1e-9)} if steps else {}
 
     def _write(self, values: Mapping[str, float], summaries: Summaries) -> None:
         with self._writing():

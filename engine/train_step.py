@@ -62,46 +62,18 @@ def make_train_step(
     not moves no weight and no slot, but the scale, as long as that can fall: then the scalar `overflow` is 1, else 0,
     and it does not count as skipped. `loss_scale` is the one used.
     """
-
-    averages_together = contextlib.nullcontext
-    if strategy.num_replicas_in_sync > 1:
-        shared = SharedAverages()
-        model.note_averages(shared.note)
-        averages_together = shared.collected
-
-    held_back = skip_not_finite or state.loss_scale is not None
-    waiting = bool(optimizer.clipping_norm) or strategy.num_replicas_in_sync > 1 or held_back
-
-    def gradients_of(
-        batch: Mapping[str, tf.Tensor], gates: dict[int, tf.Operation] | None = None
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        variables = list(state.trainable.values())
-        with averages_together():
-            losses = _losses(model, batch, teacher, add_regularization_loss=add_regularization_loss)
-        objective = losses[TOTAL_LOSS] / (strategy.num_replicas_in_sync * num_parts)
-        forward = ForwardGraph(state.loss_scale.scaled(objective) if state.loss_scale else objective)
-        known = planner.plan if planner else None
-        schedule = planner(forward, variables, gradients_wait=waiting) if planner else None
-        if planner and planner.plan and on_plan and planner.plan is not known:
-            on_plan(planner.plan)
-        gradients = _present(state, backward.gradients(forward, variables, schedule, gates=gates))
-        return losses, gradients
-
-    def apply(gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return _apply(optimizer, state, gradients, total_loss=None, averages=None)
-
-    def finished(learning_rate: tf.Tensor, scalars: Scalars) -> dict[str, tf.Tensor]:
-        used = {}
-        if state.loss_scale:
-            used[LOSS_SCALE] = state.loss_scale.scale.read_value()
-            with tf.control_dependencies([used[LOSS_SCALE]]):
-                state.loss_scale.move(scalars[OVERFLOW] > 0)
-        state.step.assign_add(1)
-        return {LEARNING_RATE: learning_rate, **used}
-
-    def learning_rate() -> tf.Tensor:
-        return optimizer.scalars(state.step)[LEARNING_RATE]
-
+    step = _Step(
+        model=model,
+        optimizer=optimizer,
+        state=state,
+        strategy=strategy,
+        add_regularization_loss=add_regularization_loss,
+        num_parts=num_parts,
+        planner=planner,
+        on_plan=on_plan,
+        skip_not_finite=skip_not_finite,
+        teacher=teacher,
+    )
     if num_parts > 1:
         if skip_not_finite:
             raise ValueError('a step in several parts cannot be skipped: batch norm has moved with the first part')
@@ -110,28 +82,95 @@ def make_train_step(
             trainable=state.trainable,
             strategy=strategy,
             num_parts=num_parts,
-            gradients_of=gradients_of,
-            apply=apply,
-            finished=lambda scalars: finished(learning_rate(), scalars),
+            gradients_of=step.gradients_of,
+            apply=step.apply,
+            finished=lambda scalars: step.finished(step.learning_rate(), scalars),
         )
-
-    def replica_step(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        averages = [variable.read_value() for variable in state.averages] if skip_not_finite else None
-        gates: dict[int, tf.Operation] = {}
-        losses, gradients = gradients_of(batch, gates)
-        applied = _apply(optimizer, state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)
-        if not waiting:
-            backward.spend_early(gradients.values(), gates)
-        return {**losses, **applied}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def train_step(batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        rate = learning_rate()
+        rate = step.learning_rate()
         with model.entered():
-            scalars = _means(strategy, replica_step, batch)
-        return {**scalars, **finished(rate, scalars)}
+            scalars = _means(strategy, step.of_replica, batch)
+        return {**scalars, **step.finished(rate, scalars)}
 
     return train_step
+
+
+class _Step:
+    """The pieces of a step, all of them traced; see `make_train_step` for the arguments."""
+
+    def __init__(
+        self,
+        *,
+        model: SegmentationModel,
+        optimizer: Optimizer,
+        state: TrainState,
+        strategy: tf.distribute.Strategy,
+        add_regularization_loss: bool,
+        num_parts: int,
+        planner: Planner | None,
+        on_plan: Callable[[Plan], object] | None,
+        skip_not_finite: bool,
+        teacher: Teacher | None,
+    ):
+        self._model, self._optimizer, self._state = model, optimizer, state
+        self._add_regularization_loss, self._teacher = add_regularization_loss, teacher
+        self._planner, self._on_plan, self._skip_not_finite = planner, on_plan, skip_not_finite
+        num_replicas = strategy.num_replicas_in_sync
+        self._num_shares = num_replicas * num_parts
+        self._averages_together: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+        if num_replicas > 1:
+            shared = SharedAverages()
+            model.note_averages(shared.note)
+            self._averages_together = shared.collected
+        held_back = skip_not_finite or state.loss_scale is not None
+        self._gradients_wait = bool(optimizer.clipping_norm) or num_replicas > 1 or held_back
+
+    def of_replica(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Losses, gradients and updates, in a replica -> the scalars."""
+        averages = [variable.read_value() for variable in self._state.averages] if self._skip_not_finite else None
+        gates: dict[int, tf.Operation] = {}
+        losses, gradients = self.gradients_of(batch, gates)
+        applied = _apply(self._optimizer, self._state, gradients, total_loss=losses[TOTAL_LOSS], averages=averages)
+        if not self._gradients_wait:
+            backward.spend_early(gradients.values(), gates)
+        return {**losses, **applied}
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor], gates: dict[int, tf.Operation] | None = None
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """(losses, gradients by name), in a replica; where there are several, each is a share of the mean's."""
+        state, planner = self._state, self._planner
+        variables = list(state.trainable.values())
+        with self._averages_together():
+            losses = _losses(self._model, batch, self._teacher, add_regularization_loss=self._add_regularization_loss)
+        objective = losses[TOTAL_LOSS] / self._num_shares
+        forward = ForwardGraph(state.loss_scale.scaled(objective) if state.loss_scale else objective)
+        known = planner.plan if planner else None
+        schedule = planner(forward, variables, gradients_wait=self._gradients_wait) if planner else None
+        if planner and planner.plan and self._on_plan and planner.plan is not known:
+            self._on_plan(planner.plan)
+        gradients = _present(state, backward.gradients(forward, variables, schedule, gates=gates))
+        return losses, gradients
+
+    def apply(self, gradients: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Updates by the sums of all parts, in a replica."""
+        return _apply(self._optimizer, self._state, gradients, total_loss=None, averages=None)
+
+    def learning_rate(self) -> tf.Tensor:
+        """Of the step that comes."""
+        return self._optimizer.scalars(self._state.step)[LEARNING_RATE]
+
+    def finished(self, learning_rate: tf.Tensor, scalars: Scalars) -> dict[str, tf.Tensor]:
+        """Counts the step, moves the loss scale; outside of replicas."""
+        used, state = {}, self._state
+        if state.loss_scale:
+            used[LOSS_SCALE] = state.loss_scale.scale.read_value()
+            with tf.control_dependencies([used[LOSS_SCALE]]):
+                state.loss_scale.move(scalars[OVERFLOW] > 0)
+        state.step.assign_add(1)
+        return {LEARNING_RATE: learning_rate, **used}
 
 
 def _means(
@@ -198,15 +237,7 @@ def _apply(
     clipped, norm = optimizer.clip(summed)
 
     def update_all(strategy: tf.distribute.Strategy, *per_replica: Any) -> None:
-        scalars = optimizer.scalars(state.step)
-        for name, gradient in zip(gradients, per_replica, strict=True):
-            own = optimizer.scalars_of(name, scalars)
-            strategy.extended.update(
-                state.trainable[name],
-                lambda variable, gradient, *slots, own=own: optimizer.update(variable, gradient, slots, own),
-                args=(gradient, *state.slots[name]),
-                group=False,
-            )
+        _update_all(optimizer, state, strategy, dict(zip(gradients, per_replica, strict=True)))
 
     if averages is None and state.loss_scale is None:
         replica.merge_call(update_all, args=tuple(clipped))
@@ -230,6 +261,21 @@ def _apply(
 
     replica.merge_call(update_or_not, args=(finite, averages or [], *clipped))
     return {GRADIENT_NORM: norm, **_verdict(state, finite, sound_loss, skips=averages is not None)}
+
+
+def _update_all(
+    optimizer: Optimizer, state: TrainState, strategy: tf.distribute.Strategy, gradients: Mapping[str, Any]
+) -> None:
+    """Moves every copy of each variable and its slots, outside of replicas."""
+    scalars = optimizer.scalars(state.step)
+    for name, gradient in gradients.items():
+        own = optimizer.scalars_of(name, scalars)
+        strategy.extended.update(
+            state.trainable[name],
+            lambda variable, gradient, *slots, own=own: optimizer.update(variable, gradient, slots, own),
+            args=(gradient, *state.slots[name]),
+            group=False,
+        )
 
 
 def _verdict(state: TrainState, finite: tf.Tensor, sound_loss: tf.Tensor, *, skips: bool) -> dict[str, tf.Tensor]:

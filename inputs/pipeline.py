@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from core.errors import DataError, UsageError
-from core.fields import FILENAME, IGNORE_LABEL, IMAGE, INSTANCES, LABEL, RecordFields
+from core.fields import FILENAME, IGNORE_LABEL, IMAGE, INSTANCES, LABEL
 from inputs import shard_manifest, tf_example
 from inputs.augmentations import Augmentation
 from inputs.data_errors import PIPELINE_ERRORS, user_errors, what_is_wrong
 from inputs.decoded_records import DecodedRecords
+from inputs.label_check import check_ids
 from inputs.record_files import record_files
 from inputs.record_framing import Damage
 from inputs.record_index import Order, RecordIndex, replacements
 from inputs.scaled_crop import chain
+from inputs.serialized_example import decoded_bytes, filename_of
 from inputs.share import Share
 from inputs.tf_example import LabelCheck, StoredExample
 
@@ -104,11 +106,11 @@ class TrainingRecords:
         if not len(self._index):
             raise DataError(f'{files[0]}: no whole record in {len(files)} files')
         self._augment, self._shuffle, self._channels = chain(augmentations), shuffle, channels
-        self._check_label = _check_ids(num_classes=num_classes, ignore_label=ignore_label)
+        self._check_label = check_ids(num_classes=num_classes, ignore_label=ignore_label)
         self._parallel = num_parallel_calls or tf.data.AUTOTUNE
         self._read = self._index.reader()
         self._left_out: set[int] = set()
-        self._small = _decoded_bytes(self._index.read(0), len(self._index), channels) <= cache_limit_bytes
+        self._small = decoded_bytes(self._index.read(0), len(self._index), channels) <= cache_limit_bytes
         self._decoded: DecodedRecords | None = None
 
     @property
@@ -221,7 +223,7 @@ class TrainingRecords:
             reason = what_is_wrong(error)
             if reason is None:
                 raise
-            return self._index.damage(number, reason, _filename(self._index.read(number)))
+            return self._index.damage(number, reason, filename_of(self._index.read(number)))
 
     def _damages(self, numbers: Iterable[int]) -> dict[int, Damage]:
         return {number: damage for number in numbers if (damage := self.damage(number)) is not None}
@@ -286,7 +288,7 @@ def evaluation_dataset(
     Yields {`image`: float32 [H, W, channels] in 0..255, `label`: int32 [H, W], `filename`: string, `instances`: int32
     [H, W], or [0, 0] where the record has none}. Raises DataError as `record_files`.
     """
-    prepare = _evaluated(_check_ids(num_classes=num_classes, ignore_label=ignore_label), channels)
+    prepare = _evaluated(check_ids(num_classes=num_classes, ignore_label=ignore_label), channels)
     records = tf.data.TFRecordDataset(record_files(patterns), buffer_size=_READ_BUFFER_BYTES)
     return _finished(records.map(_plain(prepare), num_parallel_calls=num_parallel_calls or tf.data.AUTOTUNE))
 
@@ -344,30 +346,6 @@ def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.prefetch(BATCHES_AHEAD).with_options(options)
 
 
-@functools.cache
-def _check_ids(*, num_classes: int, ignore_label: int) -> LabelCheck:
-    """A label as it is; InvalidArgumentError, naming the example, if an id is neither a class nor ignored."""
-
-    def check(label: tf.Tensor, filename: tf.Tensor) -> tf.Tensor:
-        if num_classes > 255:
-            return label
-        wrong = (label >= tf.constant(num_classes, tf.uint8)) & (label != tf.constant(ignore_label, tf.uint8))
-
-        def message() -> tf.Tensor:
-            ids = tf.sort(tf.unique(tf.boolean_mask(tf.cast(label, tf.int32), wrong))[0])
-            allowed = f'neither a class (0..{num_classes - 1}) nor the ignore label {ignore_label}'
-            said = f': {{}} pixels have label ids {{}}, {allowed}'
-            return tf.strings.join([filename, tf.strings.format(said, (tf.math.count_nonzero(wrong), ids))])
-
-        any_wrong = tf.reduce_any(wrong)
-        said = tf.cond(any_wrong, message, lambda: tf.constant(''))
-        with tf.control_dependencies([tf.debugging.Assert(~any_wrong, [said])]):
-            return tf.identity(label)
-
-    signature = [tf.TensorSpec([None, None, 1], tf.uint8), tf.TensorSpec([], tf.string)]
-    return tf.function(check, input_signature=signature, autograph=False)
-
-
 def _check_static(dataset: tf.data.Dataset) -> None:
     shape = dataset.element_spec[IMAGE].shape
     if not shape.is_fully_defined():
@@ -375,29 +353,3 @@ def _check_static(dataset: tf.data.Dataset) -> None:
             f'train_config.preprocessor_step: images end up {shape[0]}x{shape[1]}, not of one fixed size: '
             'add random_image_crop, resize_image or set_fixed_image_size'
         )
-
-
-def _decoded_bytes(first: bytes, num_records: int, channels: int) -> float:
-    """About how much all records take once decoded, judged from the first.
-
-    A pixel takes a byte for each channel and one for the label. Infinite if the first does not say its size.
-    """
-    example = _parsed(first)
-    sizes = (RecordFields.IMAGE_HEIGHT.value, RecordFields.IMAGE_WIDTH.value)
-    values = [example.features.feature[name].int64_list.value[:1] or [0] if example else [0] for name in sizes]
-    pixels = values[0][0] * values[1][0]
-    return num_records * pixels * (channels + 1) if pixels else float('inf')
-
-
-def _filename(serialized: bytes) -> str:
-    """Of the image, as far as a damaged record still tells it."""
-    example = _parsed(serialized)
-    value = example.features.feature[RecordFields.IMAGE_FILENAME.value].bytes_list.value[:1] if example else []
-    return value[0].decode('utf-8', 'replace') if value else ''
-
-
-def _parsed(serialized: bytes) -> tf.train.Example | None:
-    try:
-        return tf.train.Example.FromString(serialized)
-    except Exception:  # protobuf's DecodeError, whose module is not public
-        return None

@@ -54,12 +54,14 @@ class Request:
       budget: bytes that the step may need beyond what the process holds before it.
       share: of the activation bytes that plain training keeps, in (0, 1].
       nodes: names of operations, tensors or scopes to keep, as the reference's `--checkpoint_nodes`.
+      said_as: the flag or the field that asks, for messages.
     """
 
     mode: Mode = Mode.AUTO
     budget: int | None = None
     share: float | None = None
     nodes: Sequence[str] = ()
+    said_as: str = '--memory_budget'
 
 
 def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
@@ -69,7 +71,7 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
     """
     activations = options.activations
     if request.nodes:
-        return _at_nodes(request.nodes, forward, options)
+        return _at_nodes(request, forward, options)
     if request.mode is Mode.NONE and request.budget is None and request.share is None:
         whole = options.option(0, options.length, KEEP_ALL)
         return options, Solution(choices=[Choice(first=0, last=options.length, option=whole)])
@@ -80,9 +82,10 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
             math.ceil(request.share * plain),
             lambda count, rounded: f'{rounded(1000 * count / plain) / 10:g}% of the activations',
             with_gradients=False,
+            said_as=request.said_as,
         )
     if request.budget is not None:
-        return options, _within_bytes(options, request.budget)
+        return options, _within_bytes(options, request.budget, request.said_as)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return options, _Search(options, keep_expensive=request.mode is Mode.SPEED).least_peak(most)
 
@@ -149,7 +152,7 @@ def _all_choices(choices: Sequence[Choice]) -> list[Choice]:
     return [*choices, *itertools.chain.from_iterable(_all_choices(choice.inside) for choice in choices)]
 
 
-def _within_bytes(options: SegmentOptions, budget: int) -> Solution:
+def _within_bytes(options: SegmentOptions, budget: int, said_as: str) -> Solution:
     """Least work with which the process takes no more than `budget` for a step."""
     activations = options.activations
     overhead = Overhead(largest_operand_bytes=activations.largest_operand_bytes)
@@ -162,6 +165,7 @@ def _within_bytes(options: SegmentOptions, budget: int) -> Solution:
         asked=budget,
         least=activations.variable_gradient_bytes - batch,
         plain_budget=overhead.may_hold(budget, planned=False) - batch,
+        said_as=said_as,
     )
 
 
@@ -175,6 +179,7 @@ def _within(
     least: int = 0,
     plain_budget: int | None = None,
     with_gradients: bool = True,
+    said_as: str,
 ) -> Solution:
     """Least work within `budget`, of which the end of the step takes at least `least` whatever is kept before.
 
@@ -200,17 +205,18 @@ def _within(
     if needed > budget:
         there, enough = budget if asked is None else asked, taken(needed)
         raise UsageError(
-            f'memory_budget: {said(there, math.floor)} is less than a step of this model needs at this crop '
+            f'{said_as}: {said(there, math.floor)} is less than a step of this model needs at this crop '
             f'and batch; the least is {said(enough, math.ceil)}, {said(enough - there, math.ceil)} more. Choose that, '
             'a smaller train_config.batch_size, or a smaller crop'
         )
     return solution
 
 
-def _at_nodes(nodes: Sequence[str], forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
+def _at_nodes(request: Request, forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
     """Cuts after the named operations; what crosses them is kept, all else before the last one computed again."""
     names = [plain_name(op.name) for op in forward.operations]
-    options = options.at_cuts([_place(node, names, options.activations) for node in nodes])
+    places = [_place(node, names, options.activations, said_as=request.said_as) for node in request.nodes]
+    options = options.at_cuts(places)
     last = options.length
     return options, Solution(
         choices=[
@@ -220,7 +226,7 @@ def _at_nodes(nodes: Sequence[str], forward: ForwardGraph, options: SegmentOptio
     )
 
 
-def _place(node: str, names: Sequence[str], activations: Activations) -> int:
+def _place(node: str, names: Sequence[str], activations: Activations, *, said_as: str) -> int:
     """The last operation that has the name, as an operation, a tensor (`name:0`) or a scope."""
     wanted = node.strip().removesuffix('/')
     wanted = re.sub(r':\d+$', '', wanted)
@@ -230,9 +236,7 @@ def _place(node: str, names: Sequence[str], activations: Activations) -> int:
         return max((p for p in found if p in filling), default=found[-1])  # small outputs are in no buffer
     scopes = {'/'.join(name.split('/')[:depth]) for name in names for depth in range(1, name.count('/') + 2)}
     near = difflib.get_close_matches(wanted, sorted(scopes), n=_NUM_NAMES_SHOWN, cutoff=0.0)
-    raise UsageError(
-        f'checkpoint_nodes: {node!r} is no operation, tensor or scope of this model; near: {", ".join(near)}'
-    )
+    raise UsageError(f'{said_as}: {node!r} is no operation, tensor or scope of this model; near: {", ".join(near)}')
 
 
 def plain_name(name: str) -> str:

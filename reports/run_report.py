@@ -26,7 +26,7 @@ def main() -> int:
     flags = parser.parse_args()
     with open(os.path.join(flags.logdir, 'metrics.jsonl')) as f:
         lines = [json.loads(line) for line in f]
-    training = [line for line in lines if 'images_per_second' in line]  # others hold an evaluation alone
+    training = [line for line in lines if 'total_loss' in line]  # others hold an evaluation alone
     evaluations = sorted(_read_evaluations(flags.eval_dir), key=lambda metrics: metrics['step'])
     if not training or not evaluations:
         print(f'error: nothing to report yet in {flags.logdir} and {flags.eval_dir}', file=sys.stderr)
@@ -71,9 +71,10 @@ def _table(metrics: dict[str, Any]) -> str:
 
 def _summary(training: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> dict[str, Any]:
     best = max(evaluations, key=lambda metrics: metrics['mean_iou'])
+    speeds = [line['images_per_second'] for line in training if 'images_per_second' in line]  # a first step has none
     return {
         'steps': training[-1]['step'],
-        'images_per_second_median': round(statistics.median(line['images_per_second'] for line in training), 2),
+        'images_per_second_median': round(statistics.median(speeds), 2) if speeds else None,
         'mean_iou': {str(e['step']): round(e['mean_iou'], 4) for e in evaluations},
         'final_mean_iou': round(evaluations[-1]['mean_iou'], 4),
         'best_step': best['step'],

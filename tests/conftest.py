@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 
 import pytest
 
-from core import command_line  # before TensorFlow, as in every script
+from third_party import tensorflow_environment
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-command_line.use_onednn()  # as every script does
+tensorflow_environment.set_defaults()  # before any test imports TensorFlow, as in every script
 
 # Graphs are made of many small objects that live long: looking through them for garbage takes a tenth of the time.
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000

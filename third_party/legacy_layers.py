@@ -13,9 +13,11 @@ import os
 import sys
 import warnings
 
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+from third_party import tensorflow_environment
 
-import tensorflow as tf
+tensorflow_environment.set_defaults()
+
+import tensorflow as tf  # noqa: E402  after its environment is set
 
 # TensorFlow's own lazy loader asks for this flag each time a Keras symbol is touched, so a process that imported
 # TensorFlow first is still served, as long as it has not touched tf.keras.

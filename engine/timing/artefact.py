@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+from collections import Counter
+from collections.abc import Sequence
 
 from core.errors import UsageError
 
@@ -52,6 +54,26 @@ def parse(text: str) -> list[Artefact]:
     return artefacts
 
 
+def told_apart(artefacts: Sequence[Artefact]) -> list[Artefact]:
+    """The same with a name of its own each: where two are alike, so much of their folders as tells them apart.
+
+    One that is given twice is numbered.
+    """
+    paths = [os.path.abspath(artefact.path) for artefact in artefacts]
+    names = [artefact.name for artefact in artefacts]
+    for num_folders in range(1, max(path.count(os.sep) for path in paths)):
+        alike = Counter(name for name, _ in set(zip(names, paths, strict=True)))
+        for index, artefact in enumerate(artefacts):
+            if alike[names[index]] > 1:
+                names[index] = _name(artefact.path, artefact.kind, artefact.precision, num_folders)
+    seen: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        seen[name] += 1
+        if seen[name] > 1:
+            names[index] = f'{name} ({seen[name]})'
+    return [dataclasses.replace(artefact, name=name) for artefact, name in zip(artefacts, names, strict=True)]
+
+
 def _found(path: str) -> list[tuple[str, str]]:
     """(path, kind) of what lies there."""
     if not os.path.isdir(path):
@@ -74,8 +96,8 @@ def _leaf(path: str) -> list[tuple[str, str]]:
     return _found(path) if is_artefact else []
 
 
-def _name(path: str, kind: str, precision: str) -> str:
-    name = os.path.basename(os.path.normpath(path))
-    if kind == 'openvino':
-        name = os.path.basename(os.path.dirname(os.path.abspath(path))) + '/' + name
+def _name(path: str, kind: str, precision: str, num_folders: int = 0) -> str:
+    """Its own name, which in OpenVINO's case is that of its folder too, after the names of `num_folders` folders."""
+    parts = os.path.abspath(path).split(os.sep)
+    name = '/'.join(parts[-(num_folders + (2 if kind == 'openvino' else 1)) :])
     return name if precision == 'float32' else f'{name}:{precision}'

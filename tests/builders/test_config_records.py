@@ -206,7 +206,8 @@ def test_label_maps(data):
         data, 'eval_input_reader.label_map_path=no.json', f'train_input_reader.label_map_path={data}/four.json'
     )
     assert found.problems == [
-        f'train_input_reader: label_map_path: {data}/four.json has 4 classes, the model 3',
+        f'train_input_reader: label_map_path: {data}/four.json has 4 classes, the model 3; '
+        'set num_classes of the model to that, or name the label map of its classes',
         'eval_input_reader: no.json: cannot read the label map: No such file or directory',
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression import cutting, selection
+from compression import cutting, selection, targets
 from compression.channels import Axis, ChannelEdges, ChannelGraph, Convolution
 from compression.targets import Amount, parse_amount
 from core.errors import UsageError, UserError
@@ -95,18 +95,36 @@ def test_layers_are_skipped_by_scope_beginning_and_pattern():
     assert counts(GRAPH, keep) == [8, 40, 3]
 
 
+@pytest.mark.parametrize(
+    ('value', 'kind', 'said'),
+    [
+        (2000, targets.FLOPS, '2k FLOPs'),
+        (2_940_001, targets.FLOPS, '2.941M FLOPs'),
+        (25.51e9, targets.FLOPS, '25.51G FLOPs'),
+        (999_960, targets.PARAMETERS, '1M parameters'),
+        (5, targets.PARAMETERS, '5 parameters'),
+        (12.3401, targets.LATENCY_MS, '12.35 ms'),
+        (1234.5, targets.LATENCY_MS, '1235 ms'),
+    ],
+)
+def test_an_amount_is_written_as_its_flag_takes_it_and_is_enough(value, kind, said):
+    assert targets.written(value, kind) == said
+    if kind != targets.LATENCY_MS:
+        assert targets.parse_amount(said.split()[0]).value >= value
+
+
 @settings(deadline=None, max_examples=30)
 @given(target=st.floats(1.0, 99.0))
 def test_a_target_is_met_as_closely_as_the_steps_allow(target: float):
-    share = selection.largest_share(lambda share: 100 * share, target, name='target_flops', unit='FLOPs')
+    share = selection.largest_share(lambda share: 100 * share, target, kind='target_flops')
     assert target - 100 / 2**12 <= 100 * share <= target
 
 
 def test_a_target_out_of_reach_says_the_range():
-    said = '--target_flops: 5 FLOPs cannot be reached; this network goes from 10 .* to 20 FLOPs'
+    said = '--target_flops: 5 FLOPs cannot be reached; this network goes from 10.01 FLOPs .* to 20 FLOPs'
     with pytest.raises(UserError, match=said):
-        selection.largest_share(lambda share: 10 + 10 * share, 5, name='target_flops', unit='FLOPs')
-    assert selection.largest_share(lambda share: 20 * share, 30, name='target_flops', unit='FLOPs') == 1
+        selection.largest_share(lambda share: 10 + 10 * share, 5, kind='target_flops')
+    assert selection.largest_share(lambda share: 20 * share, 30, kind='target_flops') == 1
 
 
 @pytest.mark.parametrize(

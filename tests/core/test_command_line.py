@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 
@@ -60,6 +59,13 @@ def test_an_unknown_flag_is_answered_with_the_nearest(arguments, said, capsys):
     parser = _parser_of_two_flags()
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(arguments)
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_what_is_no_number_is_answered_with_what_is_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        _parser_of_two_flags().parse_args(['--logdir=a', '--num_clones=2.5'])
+    said = "error: argument --num_clones: got '2.5', choose a whole number\n"
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
@@ -151,19 +157,6 @@ def test_a_reader_that_leaves_early_is_no_error():
         f"{sys.executable} -c '{code}' | head -c 1", shell=True, cwd=ROOT, capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ('x', '')
-
-
-@pytest.mark.parametrize(
-    'machine, given, want',
-    [('x86_64', None, '1'), ('AMD64', None, '1'), ('x86_64', '0', '0'), ('aarch64', None, None), ('arm64', None, None)],
-)
-def test_onednn_is_asked_for_on_x86_unless_the_environment_has_decided(machine, given, want, monkeypatch):
-    monkeypatch.setattr(command_line.platform, 'machine', lambda: machine)
-    monkeypatch.delenv('TF_ENABLE_ONEDNN_OPTS', raising=False)
-    if given is not None:
-        monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', given)
-    command_line.use_onednn()
-    assert os.environ.get('TF_ENABLE_ONEDNN_OPTS') == want
 
 
 def test_quiet_start_holds_back_noise_only():

@@ -224,6 +224,13 @@ def test_nothing_in_common_is_an_error(cityscapes):
         checkpoints.restore_variables({'a/b': tf.Variable(1.0)}, cityscapes, strict=False)
 
 
+def test_nothing_in_common_is_shown_on_the_scope_that_holds_most(tmp_path):
+    path = checkpoints.save(tmp_path, 1, dict.fromkeys(('AuxHead/w', 'net/conv2', 'net/conv1'), KERNEL))
+    variables = {name: tf.Variable(KERNEL) for name in ('Auxiliary/w', 'own/a', 'own/b')}
+    with pytest.raises(CheckpointError, match="the model has for example 'own/a', the checkpoint 'net/conv1'"):
+        checkpoints.restore_variables(variables, path)
+
+
 def test_long_lists_are_cut_in_the_table(tmp_path):
     path = checkpoints.save(tmp_path, 1, {'a': KERNEL, **{f'old{i}': KERNEL for i in range(30)}})
     report = checkpoints.restore_variables({'a': tf.Variable(KERNEL)}, path, strict=True)

@@ -11,7 +11,7 @@ import benchmark
 from core.errors import UsageError
 from core.servable import Servable
 from engine.timing import runtimes, side_by_side
-from engine.timing.artefact import Artefact
+from engine.timing.artefact import Artefact, told_apart
 from exporters import frozen_graph, saved_model
 from tests import commands, fake_model
 
@@ -42,6 +42,30 @@ def test_two_graphs_are_measured_and_compared(graphs, tmp_path, capsys):
     lines = (tmp_path / 'benchmark.md').read_text().splitlines()
     assert sum(line.startswith(('| a.pb |', '| b.pb |')) for line in lines) == 2
     assert '| artefact | median, ms |' in capsys.readouterr().out
+
+
+def test_two_files_of_one_name_keep_a_table_each(graphs, tmp_path):
+    for folder, name in (('before', 'a.pb'), ('after', 'b.pb')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'model.pb').write_bytes((graphs / name).read_bytes())
+    given = [part for folder in ('before', 'after') for part in ('--artefact', str(tmp_path / folder / 'model.pb'))]
+    flags = ['--size', '33,41', '--rounds', '1', '--warm_up', '0', '--threads', '1', '--output_dir', str(tmp_path)]
+    assert benchmark.main([*flags, *given]) == 0
+    result = json.loads((tmp_path / 'benchmark.json').read_text())
+    names = ['before/model.pb', 'after/model.pb']
+    assert [row['name'] for row in result['artefacts']] == list(result['layers']) == names
+    lines = (tmp_path / 'benchmark.md').read_text().splitlines()
+    assert [line for line in lines if line.startswith('## ')] == [f'## {name}' for name in names]
+
+
+def test_names_are_as_long_as_tells_them_apart():
+    def names(*paths, kind='frozen_graph'):
+        found = [Artefact(name=path.rpartition('/')[2], path=path, kind=kind) for path in paths]
+        return [each.name for each in told_apart(found)]
+
+    assert names('/a/x/m.pb', '/b/x/m.pb', '/c/m.pb', '/c/n.pb') == ['a/x/m.pb', 'b/x/m.pb', 'c/m.pb', 'n.pb']
+    assert names('/a/m.pb', '/a/m.pb', '/c/m.pb') == ['a/m.pb', 'a/m.pb (2)', 'c/m.pb']
+    assert names('/a/o/model.xml', '/b/o/model.xml', kind='openvino') == ['a/o/model.xml', 'b/o/model.xml']
 
 
 def test_a_saved_model_is_not_counted_as_a_graph_without_operations(tmp_path):

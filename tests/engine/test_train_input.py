@@ -27,7 +27,7 @@ def records(tmp_path):
 @pytest.fixture
 def read_each_time(monkeypatch):
     """As if the records were too many to be kept decoded."""
-    monkeypatch.setattr('inputs.pipeline._decoded_bytes', lambda *_: float('inf'))
+    monkeypatch.setattr('inputs.pipeline.decoded_bytes', lambda *_: float('inf'))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_damaged_records_are_left_out_listed_and_counted(tmp_path, run, records)
 def test_when_damage_is_found_changes_no_weight(tmp_path, run, records, monkeypatch):
     damage_two(records)
     run(tmp_path / 'kept_decoded', SKIP, 'train_config { num_steps: 9 }')
-    monkeypatch.setattr('inputs.pipeline._decoded_bytes', lambda *_: float('inf'))
+    monkeypatch.setattr('inputs.pipeline.decoded_bytes', lambda *_: float('inf'))
     run(tmp_path / 'resumed', SKIP, 'train_config { num_steps: 3 }')
     run(tmp_path / 'resumed', SKIP, 'train_config { num_steps: 5 }')
     (tmp_path / 'resumed' / 'damaged_records.jsonl').unlink()

@@ -66,6 +66,17 @@ def test_metrics_hold_every_loss_by_name(trained):
         assert line['learning_rate'] == pytest.approx(0.05) and line['images_per_second'] > 0
 
 
+def test_the_step_that_is_compiled_has_no_speed(tmp_path, caplog):
+    caplog.set_level('INFO')
+    run(tmp_path, 'train_config { num_steps: 3 log_every_n_steps: 1 }')
+    assert ['images_per_second' in line for line in lines(tmp_path)] == [False, True, True]
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith('step ')]
+    assert ['images/s' in line for line in said] == [False, True, True]
+    assert said[0].startswith('step 1/3: loss ') and 'learning rate 0.05' in said[0]
+    run(tmp_path, 'train_config { num_steps: 5 log_every_n_steps: 1 }')  # another process compiles again
+    assert ['images_per_second' in line for line in lines(tmp_path)] == [False, True, True, False, True]
+
+
 def test_a_checkpoint_holds_variables_slots_and_step(trained):
     stored = tensors(trained)
     assert stored['global_step'] == 60 and stored['global_step'].dtype == np.int64
@@ -151,7 +162,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_used(tmp_path, caplog):
 def test_all_checkpoints_damaged_is_an_error_not_a_new_start(tmp_path):
     run(tmp_path)
     (tmp_path / 'model.ckpt-6.index').write_bytes(b'')
-    with pytest.raises(CheckpointError, match='all 1 checkpoints are damaged; choose a new --logdir'):
+    with pytest.raises(CheckpointError, match='its only checkpoint is damaged; choose a new --logdir'):
         run(tmp_path)
 
 

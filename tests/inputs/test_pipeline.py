@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.errors import DataError, UsageError
 from inputs import augmentations as aug
-from inputs import pipeline, tf_example
+from inputs import pipeline, serialized_example, tf_example
 from inputs.record_index import Order
 
 CROP = functools.partial(aug.random_crop, height=4, width=6)
@@ -295,6 +295,7 @@ def test_other_errors_pass_unchanged():
 
 
 def test_decoded_size_is_judged_from_the_first_example():
-    assert pipeline._decoded_bytes(example(0), 17, 3) == 17 * 4 * 48
-    assert pipeline._decoded_bytes(example(0), 17, 4) == 17 * 5 * 48
-    assert pipeline._decoded_bytes(b'', 17, 3) == pipeline._decoded_bytes(b'\xff', 17, 3) == float('inf')
+    decoded_bytes = serialized_example.decoded_bytes
+    assert decoded_bytes(example(0), 17, 3) == 17 * 4 * 48
+    assert decoded_bytes(example(0), 17, 4) == 17 * 5 * 48
+    assert decoded_bytes(b'', 17, 3) == decoded_bytes(b'\xff', 17, 3) == float('inf')

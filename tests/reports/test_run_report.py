@@ -18,8 +18,13 @@ def _run(folder: Path) -> subprocess.CompletedProcess:
 
 def _write(folder: Path, evaluations: dict[int, float]) -> None:
     lines = [
-        {'step': step, 'loss': 4.0 / step, 'aux_loss': 1.0 / step, 'images_per_second': rate}
-        for step, rate in ((10, 5.0), (20, 7.0), (30, 6.0))
+        {'step': step, 'loss': 4.0 / step, 'aux_loss': 1.0 / step, 'total_loss': 5.0 / step, **speed}
+        for step, speed in (
+            (1, {}),
+            (10, {'images_per_second': 5.0}),
+            (20, {'images_per_second': 7.0}),
+            (30, {'images_per_second': 6.0}),
+        )
     ]
     (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
     (folder / 'eval').mkdir()

@@ -72,8 +72,8 @@ def test_flags_of_evaluation_are_overrides_that_come_last():
     ('arguments', 'message'),
     [
         ([], 'the following arguments are required: --config_path, --logdir'),
-        ([*REQUIRED, '--num_clones=two'], "argument --num_clones: invalid int value: 'two'"),
-        ([*REQUIRED, '--save_interval_secs=often'], 'argument --save_interval_secs: invalid float value'),
+        ([*REQUIRED, '--num_clones=two'], "argument --num_clones: got 'two', choose a whole number"),
+        ([*REQUIRED, '--save_interval_secs=often'], "argument --save_interval_secs: got 'often', choose a number"),
         ([*REQUIRED, '--image_summaries=perhaps'], "argument --image_summaries: got 'perhaps', choose true or false"),
         ([*REQUIRED, '--log_dir=x'], 'unknown flag --log_dir, did you mean --logdir?'),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -114,7 +115,7 @@ def test_the_least_that_a_refusal_names_is_enough(plan, flags, budget, tmp_path)
     with pytest.raises(UsageError) as refused:
         train_mem_saving.main([*flags, '--plan_only', f'--memory_budget={budget}'])
     said = re.fullmatch(
-        r'memory_budget: (.+) is less than a step of this model needs at this crop and batch; the least is (.+), '
+        r'--memory_budget: (.+) is less than a step of this model needs at this crop and batch; the least is (.+), '
         r'(.+) more\. Choose that, a smaller train_config\.batch_size, or a smaller crop',
         str(refused.value),
     )
@@ -134,7 +135,7 @@ def test_too_small_a_budget_ends_with_2_and_one_line(flags, capfd):
     assert commands.exit_code(train_mem_saving.main, [*flags, '--memory_budget=1MB']) == 2
     printed = capfd.readouterr()
     (error,) = [line for line in printed.err.splitlines() if line.startswith('error: ')]
-    assert re.match(r'error: memory_budget: 1,000 kB is less than .*; the least is \d+ MB, \d+ MB more\. ', error)
+    assert re.match(r'error: --memory_budget: 1,000 kB is less than .*; the least is \d+ MB, \d+ MB more\. ', error)
     assert printed.out == ''
 
 
@@ -150,9 +151,18 @@ def test_a_budget_of_the_config_that_cannot_be_read(flags):
         train.main([*flags, set_field('memory_budget', 'lots')])
 
 
-def test_a_budget_and_nodes_exclude_each_other(flags):
-    with pytest.raises(UsageError, match=r'^--memory_budget and --checkpoint_nodes: choose one of them$'):
-        train_mem_saving.main([*flags, '--memory_budget=6GB', '--checkpoint_nodes=a'])
+def test_a_budget_of_the_config_that_is_too_small_names_its_field(flags):
+    with pytest.raises(UsageError, match=rf'^{CHECKPOINTING}\.memory_budget: 1,000 kB is less than a step'):
+        train.main([*flags, set_field('memory_budget', '1MB')])
+
+
+@pytest.mark.parametrize(
+    'given', list(itertools.combinations(('--mode=auto', '--memory_budget=6GB', '--checkpoint_nodes=a'), 2))
+)
+def test_mode_budget_and_nodes_exclude_each_other(flags, given):
+    first, second = (flag.partition('=')[0] for flag in given)
+    with pytest.raises(UsageError, match=f'^{first} and {second}: choose one of them$'):
+        train_mem_saving.main([*flags, *given])
 
 
 def test_nodes_without_a_name(flags):
@@ -192,7 +202,7 @@ def test_an_unknown_node_is_answered_with_the_nearest_names(flags, tmp_path):
     with pytest.raises(UsageError) as refused:
         train_mem_saving.main([*flags, f'--checkpoint_nodes={BLOCK}/conv1,{BLOCK}/convv2'])
     said, _, near = str(refused.value).partition('; near: ')
-    assert said == f"checkpoint_nodes: '{BLOCK}/convv2' is no operation, tensor or scope of this model"
+    assert said == f"--checkpoint_nodes: '{BLOCK}/convv2' is no operation, tensor or scope of this model"
     assert f'{BLOCK}/conv2' in near.split(', ') and len(near.split(', ')) == 5
 
 

@@ -100,7 +100,9 @@ def _train(
         log_examples=options.log_examples,
         workers=workers,
     )
-    return loop.run(train_input.batches)
+    planned = not recompute_plan.is_plain(_request(train_config, options))
+    with memory.returning_freed() if planned else contextlib.nullcontext():
+        return loop.run(train_input.batches)
 
 
 def _check_alike(

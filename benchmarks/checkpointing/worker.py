@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from core.errors import UsageError
 from engine import memory, recompute_plan
 from engine.train_step import TOTAL_LOSS
 from recompute.budget import parse_budget
-from recompute.plan import Mode, Planner, Request
+from recompute.plan import Mode, Plan, Planner, Request
 
 _MODES = {'plain': Mode.NONE, 'auto': Mode.AUTO, 'speed': Mode.SPEED, 'memory': Mode.MEMORY}
 _NUM_SAMPLES = 500
@@ -46,6 +47,12 @@ def measure(case: Case) -> dict[str, Any]:
     plan = planner.plan
     assert plan is not None
     memory.reserve(recompute_plan.to_reserve(plan))
+    with memory.returning_freed() if case.request != 'plain' else contextlib.nullcontext():
+        return _steps(case, plan, step, batch, tracing - plan.planning_seconds)
+
+
+def _steps(case: Case, plan: Plan, step: Callable[[Any], Any], batch: Any, tracing_seconds: float) -> dict[str, Any]:
+    """Takes the steps, and hands back what they came to."""
     before = memory.resident_bytes()
     _reset_peak()
     losses: list[float] = []
@@ -58,7 +65,7 @@ def measure(case: Case) -> dict[str, Any]:
         'activations_kept': plan.kept_activation_bytes / max(1, plan.plain_activation_bytes),
         'extra_work': plan.extra_work,
         'planning_seconds': plan.planning_seconds,
-        'tracing_seconds': tracing - plan.planning_seconds,
+        'tracing_seconds': tracing_seconds,
         'seconds': [wall for wall, _ in clock],
         'cpu_seconds': [cpu for _, cpu in clock],
         'loss': losses[-1],

@@ -1,7 +1,11 @@
-"""What is reserved is not taken."""
+"""What is reserved is not taken, and what is freed is given back."""
 
 from __future__ import annotations
 
+import ctypes
+import time
+
+import pytest
 import tensorflow as tf
 
 from engine import memory
@@ -26,3 +30,34 @@ def test_a_reservation_is_made_outside_of_the_function_being_traced():
 
 def test_more_than_there_is_is_not_asked_for():
     memory.reserve(1 << 60)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='the C library keeps no freed memory')
+def test_freed_memory_is_given_back_meanwhile_and_not_after():
+    def keep_freed_memory() -> tuple[int, int]:
+        """Blocks that fill a heap but for one at its end, which would hold all of them; (block left, bytes before)."""
+        before = memory.resident_bytes()
+        blocks = [libc.malloc(4000) for _ in range(50_000)]
+        for block in blocks:
+            ctypes.memset(block, 1, 4000)
+        for block in blocks[:-1]:
+            libc.free(block)
+        return blocks[-1], before
+
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    with memory.returning_freed():
+        last, before = keep_freed_memory()
+        deadline = time.monotonic() + 20
+        while memory.resident_bytes() - before > 50_000_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert memory.resident_bytes() - before < 50_000_000
+        libc.free(last)
+    last, before = keep_freed_memory()
+    time.sleep(0.3)
+    assert memory.resident_bytes() - before > 100_000_000
+    libc.free(last)

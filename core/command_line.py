@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 _FLAG = re.compile(r'-{1,2}[A-Za-z]\w')
@@ -168,10 +168,10 @@ def _said(error: Exception) -> str | None:
     if 'tensorflow' not in sys.modules:
         return None
     errors = sys.modules['tensorflow'].errors
-    first_line = str(getattr(error, 'message', '')).partition('\n')[0]
-    if isinstance(error, errors.OpError) and any(said in first_line for said in _DISK_FULL):
-        return f'{first_line}; make room and run the same command again, what is finished is kept'
+    said = first_line(error)
+    if isinstance(error, errors.OpError) and any(refusal in said for refusal in _DISK_FULL):
+        return f'{said}; make room and run the same command again, what is finished is kept'
     if isinstance(error, errors.ResourceExhaustedError):
-        return f'out of memory: {first_line}; choose a smaller train_config.batch_size or crop'
+        return f'out of memory: {said}; choose a smaller train_config.batch_size or crop'
     file_errors = (errors.NotFoundError, errors.PermissionDeniedError, errors.FailedPreconditionError)
-    return first_line if isinstance(error, file_errors) and getattr(error, 'op', None) is None else None
+    return said if isinstance(error, file_errors) and getattr(error, 'op', None) is None else None

@@ -5,7 +5,10 @@ A script run through `core.command_line.run` prints these without a traceback an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_OPERATION = re.compile(r'\{\{\w+ [^}]*\}\} ?| ?\[Op:\w+\]')
 
 
 class UserError(Exception):
@@ -51,3 +54,9 @@ class DamagedCheckpointError(CheckpointError):
     def __init__(self, path: str, what: str):
         self.path, self.what = path, what
         super().__init__(f'{path}: {what}; use another, or copy it again')
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message without TensorFlow's names of operations, at most 400 characters."""
+    message = _OPERATION.sub('', str(getattr(error, 'message', None) or error)).strip()
+    return message.splitlines()[0][:400] if message else type(error).__name__

@@ -8,9 +8,8 @@ import os
 
 import tensorflow as tf
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, first_line
 from engine import checkpoints
-from engine.checkpoint_reader import first_line
 
 DIRNAME = 'best'
 FILENAME = 'best.json'

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from core.errors import CheckpointError, DamagedCheckpointError
+from core.errors import CheckpointError, DamagedCheckpointError, first_line
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,7 +21,6 @@ TRAINING_PREFIX = 'training/'
 READ_ERRORS = (IndexError, UnicodeDecodeError, ValueError, RuntimeError, tf.errors.OpError)
 
 _INDEX = re.compile(r'^model\.ckpt-(\d+)\.index$')
-_OPERATION = re.compile(r'\{\{\w+ [^}]*\}\} ?| ?\[Op:\w+\]')
 _V2_SUFFIX = re.compile(r'\.(index|meta|data-\d{5}-of-\d{5})$')
 
 
@@ -155,9 +154,3 @@ def _nearby(path: str) -> str:
 def _damaged(path: str, error: Exception, name: str = '') -> DamagedCheckpointError:
     where = f' at {name}' if name else ''
     return DamagedCheckpointError(path, f'the checkpoint is damaged or incomplete{where} ({first_line(error)})')
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message without TensorFlow's names of operations, at most 400 characters."""
-    message = _OPERATION.sub('', str(getattr(error, 'message', None) or error)).strip()
-    return message.splitlines()[0][:400] if message else type(error).__name__

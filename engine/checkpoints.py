@@ -20,14 +20,13 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.python.training.checkpoint_state_pb2 import CheckpointState  # type: ignore[attr-defined]  (generated)
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, first_line
 from engine.checkpoint_reader import (
     GLOBAL_STEP,
     READ_ERRORS,
     TRAINING_PREFIX,
     Reader,
     all_checkpoints,
-    first_line,
     glob_escape,
     latest,
     newest_sound,

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from core import processor
-from core.errors import UsageError, UserError
-from engine.checkpoint_reader import first_line
+from core.errors import UsageError, UserError, first_line
 from engine.cluster import VARIABLE, Cluster, meet
 from protos.train_pb2 import Distribution
 from third_party import coordination

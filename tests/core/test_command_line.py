@@ -137,6 +137,19 @@ def test_a_full_disk_is_one_line(tmp_path, capfd):
     assert 'x.json' in line and line.endswith('; make room and run the same command again, what is finished is kept')
 
 
+def test_what_an_operation_cannot_write_is_told_without_its_names(tmp_path, capfd):
+    import tensorflow as tf
+
+    def main(_):
+        values = [tf.zeros([9999])]
+        tf.raw_ops.SaveV2(prefix=f'{tmp_path}/x', tensor_names=['a'], shape_and_slices=[''], tensors=values)
+
+    with commands.full_disk(999):
+        assert commands.exit_code(main, []) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert line.startswith(f'error: {tmp_path}/x.data-00000-of-00001') and 'File too large; make room' in line
+
+
 def _exhausted(_):
     import tensorflow as tf
 

@@ -182,6 +182,13 @@ def test_what_is_no_number_is_answered_with_the_range(flag, said, capsys):
     assert ended.value.code == 2 and f'error: argument {said}' in capsys.readouterr().err
 
 
+def test_a_latency_that_is_missed_in_the_end_is_said():
+    assert (compress._latency_warning(None, 5.0), compress._latency_warning(4.0, None)) == (None, None)
+    assert compress._latency_warning(5.0, 5.0) is None
+    said = compress._latency_warning(80.0, 89.76)
+    assert said and said.startswith('warning: --target_latency_ms: 89.8 ms in the end, above 80: times vary')
+
+
 def test_a_training_is_not_overwritten(flags, folder, tmp_path):
     with pytest.raises(UsageError, match='holds the input checkpoint; choose another folder'):
         compress.main([*flags, '--output_dir', str(folder / 'train')])

@@ -8,8 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import tensorflow as tf
+
+_T = TypeVar('_T')
 
 _ROW = 1 << 20
 _SECONDS_BETWEEN_RETURNS = 0.05
@@ -41,14 +44,29 @@ def reserve(num_bytes: int) -> None:
         tf.raw_ops.Empty(shape=[num_bytes // _ROW, _ROW], dtype=tf.uint8, init=False)
 
 
+def frugal_at_first(step: Callable[..., _T]) -> Callable[..., _T]:
+    """The same step; during its first call, what this process has freed goes back to the system again and again.
+
+    glibc keeps freed memory for what will be allocated next. Tracing and optimising the graph of a step leave up to
+    hundreds of megabytes of it, just when a step begins that is to take little memory.
+    """
+    called = False
+
+    def call(*args: Any, **kwargs: Any) -> _T:
+        nonlocal called
+        if called:
+            return step(*args, **kwargs)
+        with returning_freed():
+            result = step(*args, **kwargs)
+        called = True
+        return result
+
+    return call
+
+
 @contextlib.contextmanager
 def returning_freed() -> Iterator[None]:
-    """Meanwhile, what has been freed in this process goes back to the system, again and again.
-
-    glibc keeps freed memory for what will be allocated next, after graphs were traced and optimised and after
-    workspaces of operations: hundreds of megabytes that a step which is to take little should not have to pay for.
-    Nothing happens where the C library has no `malloc_trim`.
-    """
+    """Meanwhile, freed memory goes back to the system, where the C library has `malloc_trim`."""
     trim = _malloc_trim()
     if trim is None:
         yield

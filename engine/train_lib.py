@@ -100,9 +100,7 @@ def _train(
         log_examples=options.log_examples,
         workers=workers,
     )
-    planned = not recompute_plan.is_plain(_request(train_config, options))
-    with memory.returning_freed() if planned else contextlib.nullcontext():
-        return loop.run(train_input.batches)
+    return loop.run(train_input.batches)
 
 
 def _check_alike(
@@ -214,7 +212,7 @@ def make_step(
         )
         memory.reserve(recompute_plan.to_reserve(plan) * replicas)
 
-    return make_train_step(
+    step = make_train_step(
         model=model,
         optimizer=optimizer,
         state=state,
@@ -226,6 +224,7 @@ def make_step(
         skip_not_finite=config.train_config.non_finite_policy == TrainConfig.SKIP,
         teacher=_teacher(config, model, strategy),
     )
+    return step if recompute_plan.is_plain(request) else memory.frugal_at_first(step)
 
 
 def _teacher(config: PipelineConfig, model: SegmentationModel, strategy: tf.distribute.Strategy) -> Teacher | None:

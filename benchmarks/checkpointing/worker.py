@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -47,8 +46,8 @@ def measure(case: Case) -> dict[str, Any]:
     plan = planner.plan
     assert plan is not None
     memory.reserve(recompute_plan.to_reserve(plan))
-    with memory.returning_freed() if case.request != 'plain' else contextlib.nullcontext():
-        return _steps(case, plan, step, batch, tracing - plan.planning_seconds)
+    planned = step if case.request == 'plain' else memory.frugal_at_first(step)
+    return _steps(case, plan, planned, batch, tracing - plan.planning_seconds)
 
 
 def _steps(case: Case, plan: Plan, step: Callable[[Any], Any], batch: Any, tracing_seconds: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import time
 
@@ -61,3 +62,17 @@ def test_freed_memory_is_given_back_meanwhile_and_not_after():
     time.sleep(0.3)
     assert memory.resident_bytes() - before > 100_000_000
     libc.free(last)
+
+
+def test_only_the_first_call_of_a_step_is_frugal(monkeypatch):
+    entered = []
+
+    @contextlib.contextmanager
+    def told():
+        entered.append(len(entered))
+        yield
+
+    monkeypatch.setattr(memory, 'returning_freed', told)
+    step = memory.frugal_at_first(lambda number, *, more: number + more)
+    assert [step(1, more=2), step(3, more=4)] == [3, 7]
+    assert entered == [0]

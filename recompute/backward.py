@@ -9,6 +9,7 @@ deterministic, and a variable's gradient cannot get lost.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -19,6 +20,10 @@ from recompute.schedule import Schedule
 from third_party import gradients as tf_gradients
 
 Gradient = tf.Tensor | None
+# Not biases nor activation functions: oneDNN may compute those in one operation with the convolution before them.
+_IN_ORDER = frozenset(
+    {'Conv2D', 'DepthwiseConv2dNative', 'MatMul', 'FusedBatchNormV3', 'MaxPool', 'AvgPool', 'ResizeBilinear'}
+)
 _Level = tuple[str, int]
 
 
@@ -42,11 +47,22 @@ def gradients(
 
     Raises LookupError for an operation that has no registered gradient.
     """
+    if schedule:
+        _in_order(forward)
     walk = _Walk(forward, schedule, on_place or (lambda place: None))
     found = walk.run(variables)
     if gates is not None:
         gates.update(walk.gates)
     return found
+
+
+def _in_order(forward: ForwardGraph) -> None:
+    """Lets the forward pass begin its large operations one after the other, in the order it was planned in.
+
+    An executor is free to begin every branch of a network before it ends one, and would hold the activations of all.
+    """
+    for before, after in itertools.pairwise(op for op in forward.operations if op.type in _IN_ORDER):
+        tf_gradients.run_before(after, [before])
 
 
 def spend_early(gradients: Iterable[tf.Tensor], gates: Mapping[int, tf.Operation]) -> None:

@@ -84,6 +84,17 @@ def test_every_copy_waits_for_the_end_of_the_forward_pass(name: str, nested: boo
     assert not early
 
 
+def _waits(graph: tf.Graph) -> list[bool]:
+    """Of each convolution of the forward pass but the first: whether it cannot begin before the one made before it."""
+    forward = [op for op in graph.get_operations() if op.type == 'Conv2D' and 'backward/' not in op.name]
+    return [before in _ancestors(after) for before, after in itertools.pairwise(forward)]
+
+
+def test_a_planned_forward_pass_does_one_branch_after_the_other():
+    assert all(_waits(_traced('pyramid', Request(mode=Mode.MEMORY))))
+    assert not all(_waits(_traced('pyramid', None)))
+
+
 def test_a_plain_step_has_no_copies():
     assert not [op for op in _traced('chain', None).get_operations() if _RECOMPUTE in op.name]
     assert not [op for op in _traced('chain', Request(mode=Mode.NONE)).get_operations() if _RECOMPUTE in op.name]

@@ -3,6 +3,6 @@
 Every script imports this package before TensorFlow, so it is where TensorFlow's environment is set.
 """
 
-from third_party import tensorflow_environment
+from core import tensorflow_environment
 
 tensorflow_environment.set_defaults()

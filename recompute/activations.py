@@ -75,6 +75,8 @@ class Activations:
       batch_bytes: of the latter, what the backward pass reads.
       gradient_bytes: for each operation, most bytes of gradients that are there while the backward pass is at it.
       variable_gradient_bytes: of the gradients of variables that are there at the end of the backward pass.
+      workspace_bytes: for each operation, what it takes besides: as much as the larger of its input and output where it
+        is a convolution or a matrix product, otherwise nothing.
       total_work: FLOPs of one forward pass, or what takes as long.
     """
 
@@ -91,18 +93,13 @@ class Activations:
             self._fill(place, op, backward.reads)
         self.gradient_bytes = backward.gradient_bytes
         self.variable_gradient_bytes = backward.variable_bytes
+        self.workspace_bytes = [self._workspace(op) for op in forward.operations]
 
     @property
     def regularizer_gradient_bytes(self) -> int:
         """Gradients of an L2 regulariser: plain training has them all as soon as its backward pass begins."""
         losses = [op for op in self.operations if op.type == 'L2Loss' and op.inputs[0].op.type == 'ReadVariableOp']
         return sum(costs.num_bytes(op.inputs[0]) for op in losses)
-
-    @property
-    def largest_operand_bytes(self) -> int:
-        """Of the tensors that convolutions and matrix products read or make, bytes of the largest."""
-        ends = [t for op in self.operations if op.type in EXPENSIVE for t in (op.inputs[0], op.outputs[0])]
-        return max((costs.stored_bytes(t, bfloat16=self._bfloat16) for t in ends), default=0)
 
     @property
     def plain_bytes(self) -> int:
@@ -128,6 +125,11 @@ class Activations:
     def size(self, mask: int) -> int:
         """Bytes of all buffers in the mask."""
         return sum(self.buffers[i].size for i in bits(mask))
+
+    def _workspace(self, op: tf.Operation) -> int:
+        if op.type not in EXPENSIVE:
+            return 0
+        return max(costs.stored_bytes(t, bfloat16=self._bfloat16) for t in (op.inputs[0], op.outputs[0]))
 
     def _read(self, place: int, op: tf.Operation) -> None:
         for t in op.inputs:

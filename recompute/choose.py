@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.errors import UsageError
-from recompute import planner
+from recompute import overhead, planner
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
-from recompute.overhead import Overhead
 from recompute.planner import Choice, Late, Solution
 from recompute.segments import SegmentOptions
 from recompute.treatment import KEEP_ALL, KEEP_NONE
@@ -155,16 +154,14 @@ def _all_choices(choices: Sequence[Choice]) -> list[Choice]:
 def _within_bytes(options: SegmentOptions, budget: int, said_as: str) -> Solution:
     """Least work with which the process takes no more than `budget` for a step."""
     activations = options.activations
-    overhead = Overhead(largest_operand_bytes=activations.largest_operand_bytes)
     batch = activations.batch_bytes
     return _within(
         options,
-        overhead.may_hold(budget, planned=True) - batch,
+        overhead.may_hold(budget) - batch,
         megabytes,
-        lambda held: overhead.taken(held + batch, planned=True),
+        lambda held: overhead.taken(held + batch),
         asked=budget,
         least=activations.variable_gradient_bytes - batch,
-        plain_budget=overhead.may_hold(budget, planned=False) - batch,
         said_as=said_as,
     )
 
@@ -177,20 +174,18 @@ def _within(
     *,
     asked: int | None = None,
     least: int = 0,
-    plain_budget: int | None = None,
     with_gradients: bool = True,
     said_as: str,
 ) -> Solution:
     """Least work within `budget`, of which the end of the step takes at least `least` whatever is kept before.
 
-    Plain training may hold `plain_budget`, if that is another. Messages tell what was `asked`, if in another unit, and
-    what is `taken` for what is held, as `said` writes it.
+    Messages tell what was `asked`, if in another unit, and what is `taken` for what is held, as `said` writes it.
     """
     # The planner's grid rounds up: what plain training needs, and the least there is, shall themselves be enough.
     whole = options.option(0, options.length, KEEP_ALL, with_gradients=with_gradients)
     plain = Solution(choices=[Choice(first=0, last=options.length, option=whole)])
     regularizer = options.activations.regularizer_gradient_bytes if with_gradients else 0
-    if max(plain.peak + regularizer, least) <= (budget if plain_budget is None else plain_budget):
+    if max(plain.peak + regularizer, least) <= budget:
         return plain
     search = _Search(options, with_gradients=with_gradients)
     solution = search.least_cost(budget) if budget > 0 else None

@@ -9,12 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from recompute import overhead
 from recompute.activations import Activations
 from recompute.carry_out import make_schedule
 from recompute.choose import Mode, Request, choose, megabytes, plain_name
 from recompute.forward import ForwardGraph
 from recompute.needed import trace_backward
-from recompute.overhead import RUNTIME_BYTES, Overhead
 from recompute.planner import Choice, Solution
 from recompute.schedule import Schedule
 from recompute.segments import SegmentOptions
@@ -145,16 +145,15 @@ def _describe(request: Request, choices: Sequence[Choice], forward: ForwardGraph
     plain_peak, peak = plain_peak + activations.batch_bytes, peak + activations.batch_bytes
     kernels = activations.variable_gradient_bytes
     batch_size = _batch_size(activations)
-    overhead = Overhead(largest_operand_bytes=activations.largest_operand_bytes)
-    taken = overhead.taken(max(peak, kernels), planned=again > 0)
+    taken = overhead.taken(max(peak, kernels))
     return Plan(
         mode='nodes' if request.nodes else 'budget' if request.budget or request.share else request.mode.value,
         batch_size=batch_size,
         plain_activation_bytes=activations.plain_bytes,
         kept_activation_bytes=sum(choice.option.kept for choice in choices),
-        plain_peak_bytes=overhead.taken(max(plain_peak, kernels), planned=False),
+        plain_peak_bytes=overhead.taken(max(plain_peak, kernels)),
         peak_bytes=taken,
-        bytes_per_image=(taken - RUNTIME_BYTES - kernels) / max(1, batch_size),
+        bytes_per_image=(overhead.may_hold(taken) - kernels) / max(1, batch_size),
         extra_work=again / max(1.0, activations.total_work),
         planning_seconds=0.0,
         tracing_seconds=0.0,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from recompute.activations import EXPENSIVE, Activations
@@ -63,7 +64,8 @@ class SegmentOptions:
         Args:
           keep_expensive: no convolution or matrix product runs twice.
           late: up to what activations may be computed late.
-          with_gradients: bytes include the gradients that are there at the same time, and what only passes through.
+          with_gradients: bytes include the gradients that are there at the same time, what only passes through, and the
+            largest workspace.
           at_most: leave out options that alone take more bytes.
           positions: use only these, ascending.
         """
@@ -74,6 +76,8 @@ class SegmentOptions:
             for treatment, threshold, which in self._treatments(table, last, late):
                 kept, cost = treatment.kept_bytes(), treatment.work()
                 peak = treatment.peak(with_gradients=with_gradients)
+                if with_gradients:
+                    peak = peak + self._workspace(last)[positions[: len(peak)]]
                 allowed = peak <= at_most
                 if keep_expensive:
                     allowed &= ~treatment.repeats_expensive()
@@ -102,6 +106,7 @@ class SegmentOptions:
         """One way to treat the segment between two positions."""
         treatment = self.treatment(first, last, threshold, late=late)
         kept, peak = int(treatment.kept_bytes()[-1]), int(treatment.peak(with_gradients=with_gradients)[-1])
+        peak += int(self._workspace(last)[first]) if with_gradients else 0
         cost = float(treatment.work()[-1])
         return Option(kept=kept, needed=peak - kept, cost=cost, threshold=threshold, late=late)
 
@@ -113,6 +118,13 @@ class SegmentOptions:
         """The options between these cuts, moved behind a bias where they would part it from its convolution."""
         moved = {self._joined.get(place, place) for place in places}
         return SegmentOptions(self.activations, sorted({-1, *moved, self.cuts[-1]}))
+
+    @functools.cache  # noqa: B019 - lives as long as the one plan being made
+    def _workspace(self, last: int) -> np.ndarray:
+        """int64 [last]: largest workspace between each earlier position and this one."""
+        needed = np.array(self.activations.workspace_bytes[: self.cuts[last] + 1], np.int64)
+        largest = np.maximum.accumulate(needed[::-1])[::-1]
+        return largest[np.array(self.cuts[:last], np.int64) + 1]
 
     @functools.cache  # noqa: B019 - lives as long as the one plan being made
     def _table_from(self, first: int) -> BufferTable:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from third_party import tensorflow_environment
+from core import tensorflow_environment
 
 tensorflow_environment.set_defaults()  # before any test imports TensorFlow, as in every script
 

@@ -13,11 +13,10 @@ import os
 import sys
 import warnings
 
-from third_party import tensorflow_environment
+# As in core/tensorflow_environment.py, which whoever runs this file alone has not imported.
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
-tensorflow_environment.set_defaults()
-
-import tensorflow as tf  # noqa: E402  after its environment is set
+import tensorflow as tf
 
 # TensorFlow's own lazy loader asks for this flag each time a Keras symbol is touched, so a process that imported
 # TensorFlow first is still served, as long as it has not touched tf.keras.

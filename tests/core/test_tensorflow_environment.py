@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from third_party import tensorflow_environment
+from core import tensorflow_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAMES = ('TF_USE_LEGACY_KERAS', 'TF_ENABLE_ONEDNN_OPTS', 'TF_CPP_MIN_LOG_LEVEL')
@@ -54,3 +54,9 @@ def test_importing_core_sets_it_and_loads_no_tensorflow(module):
     environment['TF_ENABLE_ONEDNN_OPTS'] = '0'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout == "['1', '0', '2'] False\n", done.stderr
+
+
+def test_importing_core_leaves_the_name_third_party_to_others():
+    """The benchmark of training steps runs the reference's files, which have a package of that name."""
+    code = "import core, sys; sys.exit('third_party' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0

@@ -64,6 +64,7 @@ class Net(Activations):
             readers = [place for place, other in enumerate(self.operations) if op.outputs[0] in other.inputs]
             b.read_at(sorted({b.place, *readers}, reverse=True))
         self.gradient_bytes = [0] * len(self.operations)
+        self.workspace_bytes = [0] * len(self.operations)
 
     def _buffer(self, op: Operation, place: int, rng: np.random.Generator) -> Buffer:
         return Buffer(

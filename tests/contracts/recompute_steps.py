@@ -29,7 +29,7 @@ from recompute.plan import Mode, Planner, Request
 from tests.contracts.configs import model_config
 from tests.recompute.halving import HalvingPlanner
 
-_SIZE = (97, 129)
+_SIZE = (129, 161)
 _REPLICA_BATCH = 2
 _MODE = Mode.MEMORY
 

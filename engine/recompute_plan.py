@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 FILE_NAME = 'recompute_plan.json'
 # Of what is free before the step: what TensorFlow's workspaces and the input pipeline take besides.
 _USABLE = 0.9
-_ROOM_TO_MOVE = 1.25
+_ROOM_TO_MOVE = 1.5
 
 
 def request_from_config(message: GradientCheckpointing) -> Request:

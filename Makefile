@@ -20,7 +20,7 @@ BENCHMARKS ?= startup train_step evaluation guards model_zoo scaling
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PYTHONPATH :=
 unexport PYTHONHOME
-# Bytecode is kept whatever the caller has set: without it each process compiles TensorFlow anew, 8 of the 13 seconds of its start.
+# Bytecode is kept whatever the caller has set: without it each process compiles TensorFlow anew, more than half of its start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup protos format lint test test-slow demo bench golden clean

@@ -31,6 +31,7 @@ from tests.recompute.halving import HalvingPlanner
 
 _SIZE = (129, 161)
 _REPLICA_BATCH = 2
+_LEARNING_RATE = 0.01
 _MODE = Mode.MEMORY
 
 
@@ -47,7 +48,7 @@ def build(architecture: str, extractor: str) -> SegmentationModel:
 def compare(architecture: str, extractor: str, strategy: tf.distribute.Strategy, planner: Planner) -> dict[str, Any]:
     """One step each from the same values. Momentum's slots hold the gradients, so they are compared as well."""
     started = time.monotonic()
-    optimizer = Momentum(learning_rate=schedules.constant(learning_rate=0.01), momentum=0.9)
+    optimizer = Momentum(learning_rate=schedules.constant(learning_rate=_LEARNING_RATE), momentum=0.9)
     tf.random.set_seed(7)
     with strategy.scope():
         model = build(architecture, extractor)
@@ -77,16 +78,23 @@ def compare(architecture: str, extractor: str, strategy: tf.distribute.Strategy,
     plain, planned = outcomes
     plan = planner.plan
     assert plan is not None
+    slots = {name: slot.numpy() for name, (slot,) in state.slots.items()}
+    unmovable = {name for name, slot in slots.items() if slot.any() and _too_small(first[name], slot)}
     return {
         'case': f'{architecture}:{extractor}',
         'compared': len(plain),
         'unequal': {n: _distance(plain[n], planned[n]) for n in plain if not np.array_equal(plain[n], planned[n])},
-        'unmoved': sorted(n for n in first if np.array_equal(first[n], planned[n])),
+        'unmoved': sorted(n for n in first if np.array_equal(first[n], planned[n]) and n not in unmovable),
         'extra_work': plan.extra_work,
         'kept': plan.kept_activation_bytes,
         'plain': plan.plain_activation_bytes,
         'seconds': time.monotonic() - started,
     }
+
+
+def _too_small(value: np.ndarray, gradient: np.ndarray) -> bool:
+    """Whether a step is lost in rounding, as of a shift that the next batch norm takes out: its gradient is noise."""
+    return np.array_equal(value - np.float32(_LEARNING_RATE) * gradient, value)
 
 
 def _batch(strategy: tf.distribute.Strategy) -> Any:

@@ -22,8 +22,12 @@ from recompute.treatment import KEEP_ALL, KEEP_NONE
 
 # No budget: so much of a forward pass may be done again.
 _AUTO_WORK = 1 / 3
+# A forward pass is about a third of a step, which then takes a third longer.
+_MEMORY_WORK = 0.95
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
+# The last bytes cost most work: a peak so much above the least is taken for less of it.
+_NEAR_THE_LEAST = 1.1
 # So many positions are looked at at once: of more, some for a first plan, then those around its cuts. A budget that
 # takes plans inside plans is tight, which leaves few options, and every position counts.
 _MANY_POSITIONS, _MANY_NESTED = 64, 128
@@ -40,7 +44,7 @@ class Mode(enum.Enum):
 
     AUTO = 'auto'  # least memory for at most a third of a forward pass
     SPEED = 'speed'  # least memory without running any convolution twice
-    MEMORY = 'memory'  # least memory, every convolution at most twice
+    MEMORY = 'memory'  # little more than the least memory for at most nine tenths of a forward pass
     NONE = 'none'  # plain training, only estimated
 
 
@@ -85,8 +89,17 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
         )
     if request.budget is not None:
         return options, _within_bytes(options, request.budget, request.said_as)
+    if request.mode is Mode.MEMORY:
+        return options, near_the_least(options)
     most = _AUTO_WORK * activations.total_work if request.mode is Mode.AUTO else float('inf')
     return options, _Search(options, keep_expensive=request.mode is Mode.SPEED).least_peak(most)
+
+
+def near_the_least(options: SegmentOptions) -> Solution:
+    """The plan of least work whose peak is within a tenth of the least that is to be had in `_MEMORY_WORK`."""
+    search = _Search(options)
+    least = search.least_peak(_MEMORY_WORK * options.activations.total_work)
+    return search.least_cost(math.floor(_NEAR_THE_LEAST * least.peak)) or least
 
 
 class _Search:

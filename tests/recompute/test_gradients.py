@@ -129,7 +129,7 @@ def test_the_mask_of_the_forward_pass_is_the_mask_of_the_gradient():
     """y = w * x * mask: the gradient of the sum of y is the sum of x * mask, of the very mask that made y."""
     x = np.random.default_rng(0).uniform(1, 2, (4, 64, 64, 8)).astype(np.float32)
     w = tf.Variable(3.0)
-    planner = Planner(Request(mode=Mode.MEMORY))
+    planner = HalvingPlanner()
 
     @tf.function(autograph=False)
     def step() -> tuple[tf.Tensor, tf.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from recompute import planner
+from recompute import choose, planner
 from recompute.activations import Activations
 from recompute.forward import ForwardGraph
 from recompute.needed import trace_backward
@@ -43,6 +43,13 @@ def test_a_bound_leaves_out_nothing_of_use(options: SegmentOptions):
     again = planner.least_cost(bounded, options.length, budget)
     want = planner.least_cost(everything, options.length, budget)
     assert again is not None and want is not None and again.cost == want.cost
+
+
+def test_memory_mode_is_close_to_the_least_for_less_work(options: SegmentOptions):
+    total = options.activations.total_work
+    found = choose.near_the_least(options)
+    least = planner.least_peak(options.all(), options.length, most_cost=0.95 * total)
+    assert found.peak <= 1.1 * least.peak and found.cost <= least.cost <= 0.95 * total
 
 
 def test_fewer_positions_make_a_plan_too(options: SegmentOptions):

@@ -95,11 +95,17 @@ def choose(request: Request, forward: ForwardGraph, options: SegmentOptions) -> 
     return options, _Search(options, keep_expensive=request.mode is Mode.SPEED).least_peak(most)
 
 
-def near_the_least(options: SegmentOptions) -> Solution:
-    """The plan of least work whose peak is within a tenth of the least that is to be had in `_MEMORY_WORK`."""
+def near_the_least(
+    options: SegmentOptions, *, most_work: float = _MEMORY_WORK, factor: float = _NEAR_THE_LEAST
+) -> Solution:
+    """The plan of least work whose peak is at most `factor` of the least that is to be had for `most_work`.
+
+    Args:
+      most_work: of a forward pass, done again.
+    """
     search = _Search(options)
-    least = search.least_peak(_MEMORY_WORK * options.activations.total_work)
-    return search.least_cost(math.floor(_NEAR_THE_LEAST * least.peak)) or least
+    least = search.least_peak(most_work * options.activations.total_work)
+    return search.least_cost(math.floor(factor * least.peak)) or least
 
 
 class _Search:

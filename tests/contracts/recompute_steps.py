@@ -25,14 +25,13 @@ from core.optimizers import Momentum
 from engine import devices
 from engine.train_state import TrainState
 from engine.train_step import make_train_step
-from recompute.plan import Mode, Planner, Request
+from recompute.plan import Planner
 from tests.contracts.configs import model_config
-from tests.recompute.halving import HalvingPlanner
+from tests.recompute.thorough import HalvingPlanner, LeastPlanner
 
 _SIZE = (129, 161)
 _REPLICA_BATCH = 2
 _LEARNING_RATE = 0.01
-_MODE = Mode.MEMORY
 
 
 def build(architecture: str, extractor: str) -> SegmentationModel:
@@ -129,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tf.config.experimental.enable_op_determinism()
     for case in args.cases:
         architecture, extractor = case.split(':')
-        planner = HalvingPlanner() if args.nested else Planner(Request(mode=_MODE))
+        planner = HalvingPlanner() if args.nested else LeastPlanner()
         print(json.dumps(compare(architecture, extractor, strategy, planner)), flush=True)
         tf.keras.backend.clear_session()
     sys.stdout.flush()

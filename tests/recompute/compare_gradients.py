@@ -18,8 +18,8 @@ from engine import devices
 from recompute import backward
 from recompute.forward import ForwardGraph
 from recompute.plan import Mode, Planner, Request
-from tests.recompute.halving import HalvingPlanner
 from tests.recompute.nets import NETS, Net, images
+from tests.recompute.thorough import HalvingPlanner
 
 REQUESTS = {
     'auto': Request(mode=Mode.AUTO),

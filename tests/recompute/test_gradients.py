@@ -16,8 +16,8 @@ from recompute.plan import Mode, Planner, Request
 from tests import forked
 from tests.recompute import compare_gradients
 from tests.recompute.compare_gradients import NESTED, REQUESTS, planned_step
-from tests.recompute.halving import HalvingPlanner
 from tests.recompute.nets import NETS, Net, images
+from tests.recompute.thorough import HalvingPlanner
 
 _RECOMPUTE = 'recompute/'
 

@@ -1,9 +1,10 @@
-"""Plans inside plans, whatever they cost, so that every net runs them."""
+"""Plans that run much again, whatever it costs, so that every net tries it."""
 
 from __future__ import annotations
 
 import math
 
+from recompute.choose import near_the_least
 from recompute.forward import ForwardGraph
 from recompute.plan import Mode, Planner, Request
 from recompute.planner import Choice, Late, Option, Solution
@@ -21,6 +22,16 @@ class HalvingPlanner(Planner):
 
     def _choose(self, forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
         return options, Solution(choices=_halves(options, 0, options.length, _DEPTH))
+
+
+class LeastPlanner(Planner):
+    """The least memory without plans inside plans."""
+
+    def __init__(self, *, bfloat16: bool = False):
+        super().__init__(Request(mode=Mode.MEMORY), bfloat16=bfloat16)
+
+    def _choose(self, forward: ForwardGraph, options: SegmentOptions) -> tuple[SegmentOptions, Solution]:
+        return options, near_the_least(options, most_work=math.inf, factor=1.0)
 
 
 def _halves(options: SegmentOptions, first: int, last: int, depth: int) -> list[Choice]:

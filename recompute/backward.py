@@ -60,9 +60,16 @@ def _in_order(forward: ForwardGraph) -> None:
     """Lets the forward pass begin its large operations one after the other, in the order it was planned in.
 
     An executor is free to begin every branch of a network before it ends one, and would hold the activations of all.
+    Convolutions with a bias are left as they are: oneDNN computes both in one operation, but not if the convolution has
+    to wait for something else, and in bfloat16 that rounds differently.
     """
-    for before, after in itertools.pairwise(op for op in forward.operations if op.type in _IN_ORDER):
+    ordered = (op for op in forward.operations if op.type in _IN_ORDER and not _has_bias(op))
+    for before, after in itertools.pairwise(ordered):
         tf_gradients.run_before(after, [before])
+
+
+def _has_bias(op: tf.Operation) -> bool:
+    return any(reader.type == 'BiasAdd' for output in op.outputs for reader in output.consumers())
 
 
 def spend_early(gradients: Iterable[tf.Tensor], gates: Mapping[int, tf.Operation]) -> None:

@@ -48,6 +48,12 @@ def test_light_pairs(quick: dict[tuple[str, str], dict[str, Any]], pair: tuple[s
     _check(quick[pair])
 
 
+def test_bfloat16_of_a_light_pair():
+    """A head's convolution has a bias, which oneDNN adds in the same operation in both graphs or in neither."""
+    for result in _compare([('pspnet', 'resnet_v1_18')], '--nested', '--bfloat16').values():
+        _check(result)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('pair', [pair for pair in _PAIRS if pair not in _QUICK], ids='-'.join)
 def test_every_other_pair(pair: tuple[str, str]):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -88,10 +89,12 @@ def read(path: str, channels: int = 3, *, max_pixels: int = MAX_PIXELS, has_wind
         raise DataError(f'{path}: cannot be read ({_first_line(error)})') from None
     except UnidentifiedImageError:
         raise DataError(f'{path}: not a picture, or of an unknown format') from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         advise = has_windows and max_pixels <= MAX_PIXELS
         hint = 'show it to the network through windows (--window), or ' if advise else ''
-        raise DataError(f'{path}: more than {max_pixels:,} pixels; {hint}cut it into parts') from None
+        found = re.search(r'\((\d+) pixels\)', str(error))
+        size = f'{int(found[1]):,} pixels, ' if found else ''
+        raise DataError(f'{path}: {size}more than {max_pixels:,} pixels; {hint}cut it into parts') from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged bytes
         raise DataError(f'{path}: damaged ({_first_line(error)})') from None
 

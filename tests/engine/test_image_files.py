@@ -93,7 +93,7 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     path = _save(tmp_path / 'a.png', RGB)
     before, size = Image.MAX_IMAGE_PIXELS, RGB.shape[0] * RGB.shape[1]
     for limit in (20, size - 1):
-        with pytest.raises(DataError, match=rf'a\.png: {size} pixels, more than {limit} pixels; show .* windows \(--window'):
+        with pytest.raises(DataError, match=rf'a\.png: {size} pixels, more than {limit} pixels; .* \(--window'):
             image_files.read(path, max_pixels=limit)
     with pytest.raises(DataError, match=rf'a\.png: {size} pixels, more than 20 pixels; cut it into parts'):
         image_files.read(path, max_pixels=20, has_windows=False)

@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--mode',
         choices=_MODES,
         help='auto: least memory for at most a third of a forward pass; speed: least memory without running a '
-        'convolution twice; memory: close to the least for at most 0.95 of a forward pass (default: what the config '
+        'convolution twice; memory: close to the least for at most 0.94 of a forward pass (default: what the config '
         'says, else auto)',
     )
     plan.add_argument(

@@ -23,11 +23,11 @@ from recompute.treatment import KEEP_ALL, KEEP_NONE
 # No budget: so much of a forward pass may be done again.
 _AUTO_WORK = 1 / 3
 # A forward pass is about a third of a step, which then takes a third longer.
-_MEMORY_WORK = 0.95
+_MEMORY_WORK = 0.94
 _REPLICA = re.compile(r'^replica_\d+/')
 _NUM_NAMES_SHOWN = 5
 # The last bytes cost most work: a peak so much above the least is taken for less of it.
-_NEAR_THE_LEAST = 1.1
+_NEAR_THE_LEAST = 1.05
 # So many positions are looked at at once: of more, some for a first plan, then those around its cuts. A budget that
 # takes plans inside plans is tight, which leaves few options, and every position counts.
 _MANY_POSITIONS, _MANY_NESTED = 64, 128
@@ -44,7 +44,7 @@ class Mode(enum.Enum):
 
     AUTO = 'auto'  # least memory for at most a third of a forward pass
     SPEED = 'speed'  # least memory without running any convolution twice
-    MEMORY = 'memory'  # little more than the least memory for at most nine tenths of a forward pass
+    MEMORY = 'memory'  # within a twentieth of the least memory for at most 0.94 of a forward pass
     NONE = 'none'  # plain training, only estimated
 
 

@@ -78,7 +78,7 @@ def test_the_largest_batch_is_the_last_within_16_gib(started: list[Case], tmp_pa
     monkeypatch.setattr('engine.memory.available_bytes', lambda: 20 * 1024**3)
     found = suites.batch(Runs(tmp_path), '')
     # 17,179.9 MB less 1,000 of the process: 161 images of 100 MB, 323 of 50.
-    assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['memory']['batch'] == 323
+    assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['10%']['batch'] == 323
     assert found['time_per_image_of_plain'] == 1.2
 
 
@@ -86,6 +86,15 @@ def test_the_largest_batch_is_not_looked_for_without_the_memory(tmp_path: Path, 
     monkeypatch.setattr('engine.memory.available_bytes', lambda: 3 * 1024**3)
     with pytest.raises(UserError, match=r'--suite batch: needs 16 GiB of free memory, there are 3\.0'):
         suites.batch(Runs(tmp_path), '')
+
+
+@pytest.mark.parametrize('has_bfloat16', [False, True])
+def test_predicted_counts_what_is_within_bounds(started: list[Case], tmp_path: Path, monkeypatch, has_bfloat16: bool):
+    monkeypatch.setattr('core.processor.has_bfloat16', lambda: has_bfloat16)
+    found = suites.predicted(Runs(tmp_path), '')
+    assert found['cases'] == 11 + has_bfloat16 and found['runs'] == 2 * found['cases'] == len(started)
+    within = [row for row in found['predicted'] if 0.85 <= row['predicted_of_measured'] <= 1.15]
+    assert found['within_0.15'] == len(within)
 
 
 def test_depth_fits_an_exponent(started: list[Case], tmp_path: Path):

@@ -14,7 +14,7 @@ from core.errors import DataError
 from inputs import pipeline, tf_example, tiles
 
 RNG = np.random.default_rng(4)
-SIZE = (137, 150)  # two tiles by two, neither filled
+SIZE = (97, 120)  # two tiles by two, neither filled
 LABEL = RNG.integers(0, 4, SIZE, np.uint8)
 
 
@@ -84,14 +84,27 @@ def test_windows_are_those_of_the_picture(kind):
 def test_only_tiles_under_the_window_are_decompressed():
     parts = tiles.encode(picture(3))
     parts[3] = b'no zlib'
-    arguments = {'shape': tf.constant([*SIZE, 3]), 'tile_size': tf.constant(128), 'name': tf.constant('a')}
+    arguments = {'shape': tf.constant([*SIZE, 3]), 'tile_size': tf.constant(tiles.TILE_SIZE), 'name': tf.constant('a')}
 
     def window(offset, size):
         return tiles.decode_window(tf.constant(parts), offset=tf.constant(offset), size=tf.constant(size), **arguments)
 
-    assert window([0, 0], [137, 128]).shape == (137, 128, 3)
+    assert window([0, 0], [97, 64]).shape == (97, 64, 3)
     with pytest.raises(tf.errors.OpError):
-        window([0, 0], [129, 129])
+        window([0, 0], [65, 65])
+
+
+def test_noise_is_kept_as_it_is_and_what_compresses_is_not():
+    """Two tiles of noise, one of a single colour, and one of noise of five bits: above three quarters or not."""
+    flat, five_bits = np.full((64, 64, 1), 7, np.uint8), RNG.integers(0, 32, (64, 64, 1), np.uint8)
+    noise = RNG.integers(0, 256, (2, 64, 64, 1), np.uint8)
+    parts = np.block([[[flat], [noise[0]]], [[five_bits], [noise[1]]]])
+    lengths = [len(tile) for tile in tiles.encode(parts)]
+    assert lengths[0] < 64 and 4096 < lengths[1] == lengths[3] < 4096 + 32 and 2000 < lengths[2] < 3072
+    offset, size = tf.constant([10, 20]), tf.constant([90, 80])
+    arguments = {'shape': tf.constant(parts.shape), 'tile_size': tf.constant(64), 'name': tf.constant('a')}
+    found = tiles.decode_window(tf.constant(tiles.encode(parts)), offset=offset, size=size, **arguments)
+    np.testing.assert_array_equal(found, parts[10:100, 20:100])
 
 
 def changed(**features: list) -> bytes:
@@ -112,8 +125,8 @@ TILES = tiles.encode(picture(3))
 @pytest.mark.parametrize(
     ('serialized', 'said'),
     [
-        (changed(image__tiles=TILES[:3]), r'a.png: 3 tiles are there, a picture of \[137 150 3\] needs \[2 2\]'),
-        (changed(image__tiles=[*TILES[:3], zlib.compress(b'0' * 9)]), 'a.png: a tile has not the 49152 bytes'),
+        (changed(image__tiles=TILES[:3]), r'a.png: 3 tiles are there, a picture of \[97 120 3\] needs \[2 2\]'),
+        (changed(image__tiles=[*TILES[:3], zlib.compress(b'0' * 9)]), 'a.png: a tile has not the 12288 bytes'),
         (changed(image__tiles=[*TILES[:3], RNG.bytes(60_000)]), 'a.png: a tile is longer than its pixels'),
         (changed(image__shape=[137, 150]), r'a.png: a record of pixels says that its shape is \[137 150\]'),
         (changed(image__shape=[137, 150, 7]), r'a.png: a record of pixels says that its shape is \[137 150 7\]'),
@@ -133,7 +146,17 @@ def test_what_does_not_fit_is_one_line_that_names_the_file(serialized, said):
 
 
 def test_bytes_that_zlib_did_not_make_are_a_line():
-    serialized = changed(image__tiles=[RNG.bytes(900), *TILES[1:]])
+    _refused(changed(image__tiles=[RNG.bytes(900), *TILES[1:]]))
+
+
+def test_a_changed_pixel_of_a_tile_that_is_kept_as_it_is_is_a_line():
+    tile = bytearray(TILES[0])
+    assert len(tile) > 64 * 64 * 3
+    tile[5000] ^= 1
+    _refused(changed(image__tiles=[bytes(tile), *TILES[1:]]))
+
+
+def _refused(serialized: bytes) -> None:
     with pytest.raises(DataError), pipeline.user_errors():
         for _ in tf.data.Dataset.from_tensors(serialized).map(tf_example.decode):
             pass
@@ -142,7 +165,7 @@ def test_bytes_that_zlib_did_not_make_are_a_line():
 def test_pixels_of_another_kind_are_refused():
     with pytest.raises(ValueError, match=r'a.png: image must be uint8 \[H, W, 1..4\]'):
         pixels(picture(3).astype(np.float32), in_tiles=False)
-    with pytest.raises(ValueError, match=r'label must be uint8 \[137, 150\]'):
+    with pytest.raises(ValueError, match=r'label must be uint8 \[97, 120\]'):
         pixels(picture(3), in_tiles=False, label=LABEL[:5])
     with pytest.raises(ValueError, match=r'pixels must be uint8 \[H, W, C\]'):
         tiles.encode(LABEL)

@@ -303,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.sensitivity:
         return _measure_sensitivity(args, config, options)
     with command_line.quiet_start():
-        from engine import compress_lib, iterative_compression
+        from engine import compress_lib, iterative_compression, output_folder
 
     write = compress_lib.compress
     if args.iterations:
@@ -311,14 +311,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             number=args.iterations, retrain_steps=args.retrain_steps, distill=args.distill
         )
         write = functools.partial(iterative_compression.compress, iterations=iterations)
-    report = write(
-        config,
-        checkpoint=args.input_checkpoint,
-        output_dir=args.output_dir,
-        options=options,
-        pictures=args.interactive,
-        named=rules.named if rules else (),
-    )
+    with output_folder.removed_if_unused(args.output_dir):
+        report = write(
+            config,
+            checkpoint=args.input_checkpoint,
+            output_dir=args.output_dir,
+            options=options,
+            pictures=args.interactive,
+            named=rules.named if rules else (),
+        )
     print(report.table())
     if warning := _latency_warning(args.target_latency_ms, report.after.latency_ms):
         print(warning, file=sys.stderr)
@@ -362,13 +363,15 @@ def _options(args: argparse.Namespace, config: Any, factor: float, rules: Any) -
 
 def _measure_sensitivity(args: argparse.Namespace, config: Any, options: Any) -> int:
     from builders import config_loader
+    from engine import output_folder
     from engine import sensitivity as measured
 
     config_loader.validate(config, 'eval')
     request = measured.Request(args.sensitivity_shares, args.sensitivity_examples)
-    path = measured.measure(
-        config, checkpoint=args.input_checkpoint, output_dir=args.output_dir, options=options, request=request
-    )
+    with output_folder.removed_if_unused(args.output_dir):
+        path = measured.measure(
+            config, checkpoint=args.input_checkpoint, output_dir=args.output_dir, options=options, request=request
+        )
     print(f'written to {path}')
     return 0
 

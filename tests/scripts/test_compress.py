@@ -166,7 +166,7 @@ def test_taylor_reads_the_training_data_and_leaves_the_averages(flags, folder, t
 def test_a_mistake_is_named_and_nothing_is_written(flags, tmp_path, more, error, said):
     with pytest.raises(error, match=said):
         compress.main([*flags, *more])
-    assert not (tmp_path / 'out').exists() or not list((tmp_path / 'out').iterdir())
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_nothing(flags, tmp_path, capfd):
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith('error: ')]
     said = f'--output_dir: cannot write the compressed network into {tmp_path}/out: File too large; nothing was written'
     assert code == 1 and line.startswith(f'error: {said}: make room there')
-    assert list((tmp_path / 'out').iterdir()) == []
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.slow

@@ -100,12 +100,13 @@ class ICNet(SegmentationModel):
         return terms
 
     def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
-        backbone_images = images if self._single_branch else layers.halve(images)
+        # First, so that the backward pass comes to it last, when nothing else waits: its activations are the largest.
+        fine = None if self._single_branch else self._high_resolution_branch(images)
+        backbone_images = images if fine is None else layers.halve(images)
         features = self._extract_features(backbone_images, is_training=is_training)
         coarse = self._pyramid_pooling(features['c5'])
-        if self._single_branch:
+        if fine is None:
             return self._single_branch_heads(coarse, features['c4'], is_training=is_training)
-        fine = self._high_resolution_branch(images)
         middle = features[self.feature_extractor.deepest(HALVED_STRIDE)]
         first = self._cascade_feature_fusion(coarse, middle, number=0, is_training=is_training)
         second = self._cascade_feature_fusion(first, fine, number=1, is_training=is_training)

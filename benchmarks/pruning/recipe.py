@@ -19,7 +19,11 @@ from protos.pipeline_pb2 import PipelineConfig
 BASE, SCRATCH, ITERATED = 'base', 'scratch', 'iterated'
 L1, L1_REFITTED, RANDOM_REFITTED = 'l1', 'l1_refitted', 'random_refitted'
 TAYLOR_REFITTED, LATENCY_REFITTED = 'taylor_refitted', 'latency_refitted'
-ROWS = (BASE, SCRATCH, L1, L1_REFITTED, RANDOM_REFITTED, TAYLOR_REFITTED, ITERATED, LATENCY_REFITTED)
+DISTILLED_REFITTED = 'distilled_refitted'
+ROWS = (
+    *(BASE, SCRATCH, L1, L1_REFITTED, RANDOM_REFITTED),
+    *(TAYLOR_REFITTED, DISTILLED_REFITTED, ITERATED, LATENCY_REFITTED),
+)
 ITERATIONS = 4
 # Of the names of cuts whose kernels are solved for.
 REFIT = '_refitted'
@@ -66,7 +70,8 @@ class Recipe:
             for piece in (before, cut, self._retrained(row, cut))
         ]
         scratch = self._from_scratch(SCRATCH, self.num_steps + self.retrain_steps, narrower=True)
-        return [base, *trained, scratch, self._retrained(L1, plain['l1']), self._iterated(base)]
+        distilled = self._retrained(DISTILLED_REFITTED, refitted[TAYLOR_REFITTED], teacher=base)
+        return [base, *trained, scratch, self._retrained(L1, plain['l1']), distilled, self._iterated(base)]
 
     def config(self, num_steps: int, *, narrower: bool = False) -> tuple[list[str], PipelineConfig]:
         """The overrides for a training from scratch of `num_steps`, and the config that they make."""
@@ -142,13 +147,16 @@ class Recipe:
         milliseconds = json.loads(report.read_text(encoding='utf-8'))['after']['latency_ms']
         return ['--target_latency_ms', f'{milliseconds:g}']
 
-    def _retrained(self, name: str, cut: Piece) -> Piece:
+    def _retrained(self, name: str, cut: Piece, *, teacher: Piece | None = None) -> Piece:
         folder = self.output_dir / name
         fixed = [
             *schedule(self.config(self.num_steps)[1], self.retrain_steps, shorter_warmup=True),
             f'train_config.fine_tune_checkpoint={cut.folder}',
             'train_config.fine_tune_checkpoint_type=segmentation',
         ]
+        if teacher:
+            fixed.append(f'train_config.distillation.config_path={teacher.folder / "pipeline.config"}')
+            fixed.append(f'train_config.distillation.checkpoint={teacher.folder}')
         train = functools.partial(_train, name, folder, str(cut.folder / 'pipeline.config'), fixed)
         return self._piece(name, folder, fixed, [cut], train)
 

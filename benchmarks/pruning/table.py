@@ -16,6 +16,7 @@ CUT_OF = {
     recipe.L1_REFITTED: 'l1',
     recipe.RANDOM_REFITTED: 'random',
     recipe.TAYLOR_REFITTED: 'taylor',
+    recipe.DISTILLED_REFITTED: 'taylor',
     recipe.LATENCY_REFITTED: 'latency',
 }
 _COMPRESSED = (*CUT_OF, recipe.ITERATED)
@@ -26,7 +27,8 @@ _TITLES = {
     recipe.L1_REFITTED: 'uniform, L1; refitted',
     recipe.RANDOM_REFITTED: 'uniform, random filters; refitted',
     recipe.TAYLOR_REFITTED: 'uniform, Taylor; refitted',
-    recipe.ITERATED: f'the same in {recipe.ITERATIONS} cuts, the steps divided among them',
+    recipe.DISTILLED_REFITTED: 'the same, distilled from the whole net',
+    recipe.ITERATED: f'uniform, Taylor; refitted in {recipe.ITERATIONS} cuts, the steps divided among them',
     recipe.LATENCY_REFITTED: 'non-uniform to the latency of the uniform cut, Taylor; refitted',
 }
 _HEAD = (

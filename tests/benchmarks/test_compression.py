@@ -29,7 +29,7 @@ def make(folder: Path, **changes) -> recipe.Recipe:
 def test_pieces_come_after_what_they_are_made_from(tmp_path):
     names = [str(piece.folder.relative_to(tmp_path)) for piece in make(tmp_path).pieces()]
     assert names[:4] == ['base', 'cuts/taylor', 'cuts/taylor_refitted', 'taylor_refitted']
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 17
     for cut in ('l1', 'l1_refitted', 'random_refitted', 'taylor_refitted', 'latency_refitted'):
         assert names.index(f'cuts/{cut}') < names.index(cut)
     assert names.index('cuts/latency') < names.index('cuts/latency_refitted')
@@ -80,6 +80,13 @@ def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path,
     (name, overrides), (script, _) = started[-2:]
     assert (name, script) == ('taylor_refitted', 'eval.py')
     assert not any('distillation' in text for text in overrides)
+    with pytest.raises(FileNotFoundError):
+        pieces['distilled_refitted'].work()
+    assert started[-2][1] == [
+        *overrides,
+        f'train_config.distillation.config_path={tmp_path}/base/pipeline.config',
+        f'train_config.distillation.checkpoint={tmp_path}/base',
+    ]
 
 
 def test_a_training_of_another_config_is_not_gone_on_with(tmp_path, monkeypatch):
@@ -113,6 +120,7 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
     assert chosen('scratch') == ['base', 'scratch']
     assert chosen('taylor_refitted') == ['base', 'taylor', 'taylor_refitted', 'taylor_refitted']
     assert chosen('iterated') == ['base', 'iterated']
+    assert chosen('distilled_refitted') == ['base', 'taylor', 'taylor_refitted', 'distilled_refitted']
     assert chosen('latency_refitted') == ['base', 'latency', 'latency_refitted', 'latency_refitted']
     with pytest.raises(UsageError, match=r'--only: got .l2., choose from'):
         chosen('l2')

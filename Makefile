@@ -13,7 +13,8 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
 
-TEST_WORKERS ?= 2
+# One more than there are cores, as a rule: a test often waits for a process that it started.
+TEST_WORKERS ?= 3
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?=
 BENCHMARKS ?= startup train_step evaluation guards model_zoo scaling

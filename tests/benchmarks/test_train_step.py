@@ -124,6 +124,7 @@ def test_a_case_survives_the_way_to_a_process():
     assert Case.from_json(_CASE.to_json()) == _CASE
 
 
+@pytest.mark.slow
 def test_the_step_trains():
     found = own_step.time_steps(Case('icnet', 0.1, 225, 225, 1), 1, bfloat16=False)
 

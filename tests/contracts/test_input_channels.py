@@ -117,6 +117,7 @@ def test_a_checkpoint_of_rgb_answers_the_same_where_all_channels_are_equal(
     np.testing.assert_allclose(logits(model, channels), want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
 
 
+@pytest.mark.slow
 def test_five_channels_are_trained_and_exported_from_python(tmp_path: Path):
     text = _CONFIG.format(channels=5, folder='nowhere').split('train_input_reader')[0]
     config = text_format.Parse(text, PipelineConfig())

@@ -170,6 +170,7 @@ def test_predict_through_windows_by_flags_and_by_the_config(run, model, tmp_path
     assert (written[1] != written[2]).any()
 
 
+@pytest.mark.slow
 def test_export_with_probabilities(run, model, tmp_path):
     flags = ['--trained_checkpoint', run.folder / 'train', '--output_dir', tmp_path / 'export']
     assert export_script.main(_flags(run, *flags, '--output_probabilities')) == 0

@@ -177,7 +177,8 @@ class TrainingRecords:
             dataset = dataset.map(_plain(read), num_parallel_calls=self._parallel)
             dataset = dataset.map(_plain(decode), num_parallel_calls=self._parallel)
         _check_static(dataset)
-        return _finished(dataset.batch(batch_size, drop_remainder=True))
+        batched = dataset.batch(batch_size, drop_remainder=True)
+        return _finished(batched, holds_data=self._small)
 
     def numbered_batches(self, *, batch_size: int, seed: int, share: Share, first: int = 0) -> tf.data.Dataset:
         """(number int64 [], batch) of batch `first` of this share and all later ones, without end.
@@ -337,9 +338,12 @@ def _compiled(function: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> Callable
     return tf.function(function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
-def _finished(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def _finished(dataset: tf.data.Dataset, *, holds_data: bool = False) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    if holds_data:
+        # To rewrite the graph, tf.data would copy what its functions hold, and with oneDNN keep the copy's memory.
+        options.experimental_optimization.apply_default_optimizations = False
     # Files are not to be dealt out to workers: every worker would see other examples than it counts.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     # Left to choose, tf.data keeps more and more ready while there is memory.

@@ -16,9 +16,11 @@ import tensorflow as tf
 from PIL import Image
 
 from core.errors import DataError, UsageError
+from engine import memory
 from inputs import augmentations as aug
 from inputs import pipeline, serialized_example, tf_example
 from inputs.record_index import Order
+from tests import forked
 
 CROP = functools.partial(aug.random_crop, height=4, width=6)
 STEPS = [
@@ -292,6 +294,27 @@ def test_other_errors_pass_unchanged():
         raise tf.errors.NotFoundError(None, None, 'x')
     with pytest.raises(tf.errors.InvalidArgumentError), pipeline.user_errors():
         raise tf.errors.InvalidArgumentError(None, None, 'shapes differ')
+
+
+def test_decoded_records_are_in_memory_once(tmp_path):
+    """With oneDNN, whose allocator keeps what it once had: a copy for a moment would be seen."""
+    flat = example(0, ids=np.zeros((512, 1024), np.uint8), size=(512, 1024))
+    write(tmp_path / 'x', [flat] * 200)
+    growth = int(forked.run(_growth_of_decoded, str(tmp_path / 'x')))
+    decoded = 4 * 512 * 1024 * 200
+    assert decoded < growth < 1.5 * decoded
+
+
+def _growth_of_decoded(path: str) -> int:
+    os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'
+    limit = 1 << 30
+    records = {'augmentations': [CROP], 'num_classes': 3, 'cache_limit_bytes': limit}
+    before = memory.resident_bytes()
+    batches = pipeline.TrainingRecords([path], **records).batches(batch_size=2, seed=1)
+    for _ in batches.take(5):
+        pass
+    print(memory.resident_bytes() - before)
+    return 0
 
 
 def test_decoded_size_is_judged_from_the_first_example():

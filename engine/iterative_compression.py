@@ -44,6 +44,9 @@ _LOGGER = logging.getLogger(__name__)
 CHOICES = 'iterations.json'
 ORIGINAL = 'original.config'
 CUT = 'cut'
+AVERAGES = 'averages'
+# Of training data, for batch norm's averages before every cut but the first.
+_AVERAGED_BATCHES = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,7 @@ class _Run:
         config, checkpoint = self._config, self._checkpoint
         if number > 1:
             config = self._cut_config(number - 1)
-            checkpoint = checkpoints.latest(self._folder(number - 1)) or ''
+            checkpoint = self._averaged(number)
         if tf.io.gfile.exists(folder):
             tf.io.gfile.rmtree(folder)
         _LOGGER.info('iteration %d of %d: cut', number, self._iterations.number)
@@ -155,6 +158,20 @@ class _Run:
             named=self._named,
             origin=self._origin,
         )
+
+    def _averaged(self, number: int) -> str:
+        """The checkpoint of the training before cut `number`, with batch norm's averages measured again.
+
+        Those of a short training at a high rate lag behind its weights. Refitted kernels would make what the network
+        makes with such averages, which is not what it makes in training.
+        """
+        folder = os.path.join(self._folder(number), AVERAGES)
+        if not checkpoints.all_checkpoints(folder):
+            nothing = Options(factor=1.0, size=self._options.size, num_images=0, recalibrate_batches=_AVERAGED_BATCHES)
+            checkpoint = checkpoints.latest(self._folder(number - 1)) or ''
+            config = self._cut_config(number - 1)
+            compress_lib.compress(config, checkpoint=checkpoint, output_dir=folder, options=nothing)
+        return checkpoints.latest(folder) or ''
 
     def _cut_config(self, number: int) -> Any:
         return config_loader.load(os.path.join(self._cut_folder(number), compress_lib.CONFIG))

@@ -111,10 +111,10 @@ def test_killed_while_it_trains_it_goes_on_and_ends_as_the_half_network(flags, f
 
 def _assert_averages_are_those_of_the_data(trained: Reader, again: Reader):
     """After three steps of decay 0.9997 averages are hardly moved from those of the cut; all else stays."""
-    assert trained.shapes == again.shapes
-    moving = [name for name in trained.shapes if 'moving_' in name]
-    changed = {name for name in trained.shapes if not np.array_equal(trained.tensor(name), again.tensor(name))}
-    assert changed == set(moving)
+    assert all(name.startswith('training/') for name in trained.shapes.keys() - again.shapes.keys())
+    moving = {name for name in again.shapes if 'moving_' in name}
+    changed = {name for name in again.shapes if not np.array_equal(trained.tensor(name), again.tensor(name))}
+    assert changed == moving
 
 
 @pytest.mark.parametrize(

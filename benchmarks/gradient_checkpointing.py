@@ -42,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(__doc__ or '', _EXAMPLES)
     parser.add_argument('--suite', choices=_SUITES, default='models', help='what to measure (default: models)')
     parser.add_argument('--only', default='', metavar='TEXT', help='cases whose name contains this')
+    parser.add_argument('--crop', type=int, metavar='N', help='batch: side of the pictures (default: 713)')
     parser.add_argument('--picture', metavar='FILE', help='timeline: PNG to write')
     parser.add_argument(
         '--work_dir',
@@ -57,12 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = make_parser().parse_args(arguments)
     if flags.picture and flags.suite != 'timeline':
         raise UsageError(f'--picture: is drawn by --suite timeline, not {flags.suite}')
+    if flags.crop and flags.suite != 'batch':
+        raise UsageError(f'--crop: is of --suite batch, not {flags.suite}')
     if flags.worker:
         print(json.dumps(_measured(Case(**json.loads(flags.worker)))))
         return 0
     from benchmarks.checkpointing import picture, suites
 
-    found = suites.SUITES[flags.suite](Runs(Path(flags.work_dir)), flags.only)
+    more = {'crop': flags.crop} if flags.crop else {}
+    found = suites.SUITES[flags.suite](Runs(Path(flags.work_dir)), flags.only, **more)
     if flags.picture:
         picture.draw(found['timeline'], flags.picture)
     cores = len(os.sched_getaffinity(0))

@@ -72,18 +72,19 @@ def _exponent(blocks: list[int], peaks: list[float]) -> float:
     return round(float(np.polyfit(np.log(blocks), np.log(peaks), 1)[0]), 3)
 
 
-def batch(runs: Runs, only: str) -> dict[str, Any]:
+def batch(runs: Runs, only: str, crop: int = PSPNET.height) -> dict[str, Any]:
     """The largest batch of PSPNet whose measured peak, with the process itself, is within 16 GiB."""
     from engine import memory
 
     available = memory.available_bytes()
     if available and available < _LIMIT_MB * 1e6:
         raise UserError(f'--suite batch: needs 16 GiB of free memory, there are {available / 1024**3:.1f}')
-    found = {request: _largest_batch(runs, request) for request in ('plain', _SMALL) if only in request}
+    found = {request: _largest_batch(runs, request, crop) for request in ('plain', _SMALL) if only in request}
     if len(found) < 2:
-        return {'largest_batch': found}
+        return {'crop': crop, 'largest_batch': found}
     plain, planned = found['plain'], found[_SMALL]
     return {
+        'crop': crop,
         'largest_batch': found,
         'times_plain': round(planned['batch'] / plain['batch'], 2),
         'time_per_image_of_plain': round(planned['seconds_per_image'] / plain['seconds_per_image'], 3),
@@ -91,9 +92,10 @@ def batch(runs: Runs, only: str) -> dict[str, Any]:
     }
 
 
-def _largest_batch(runs: Runs, request: str) -> dict[str, Any]:
+def _largest_batch(runs: Runs, request: str, crop: int) -> dict[str, Any]:
     def step(size: int, steps: int) -> Result:
-        return runs.result(dataclasses.replace(PSPNET, batch=size, request=request, steps=steps))
+        case = dataclasses.replace(PSPNET, height=crop, width=crop, batch=size, request=request, steps=steps)
+        return runs.result(case)
 
     def total(result: Result) -> float:
         return result['resident_mb'] + result['peak_mb']
@@ -150,7 +152,7 @@ def planner(runs: Runs, only: str) -> dict[str, Any]:
     }
 
 
-SUITES: dict[str, Callable[[Runs, str], dict[str, Any]]] = {
+SUITES: dict[str, Callable[..., dict[str, Any]]] = {
     'models': models,
     'depth': depth,
     'batch': batch,

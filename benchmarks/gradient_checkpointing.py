@@ -25,8 +25,9 @@ _EXAMPLES = """\
     taskset -c 1 python -m benchmarks.gradient_checkpointing --suite models --only pspnet
   a residual chain of 16 to 256 blocks:
     python -m benchmarks.gradient_checkpointing --suite depth
-  the largest batch within 16 GiB, which have to be free:
+  the largest batch within 16 GiB, which have to be free, and something smaller, in half an hour:
     python -m benchmarks.gradient_checkpointing --suite batch
+    python -m benchmarks.gradient_checkpointing --suite batch --crop 449 --limit_gib 8
   predicted against measured peaks:
     python -m benchmarks.gradient_checkpointing --suite predicted
   against brute force and the square-root rule; runs no step:
@@ -43,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--suite', choices=_SUITES, default='models', help='what to measure (default: models)')
     parser.add_argument('--only', default='', metavar='TEXT', help='cases whose name contains this')
     parser.add_argument('--crop', type=int, metavar='N', help='batch: side of the pictures (default: 713)')
+    parser.add_argument('--limit_gib', type=float, metavar='G', help='batch: memory of the process (default: 16)')
     parser.add_argument('--picture', metavar='FILE', help='timeline: PNG to write')
     parser.add_argument(
         '--work_dir',
@@ -58,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = make_parser().parse_args(arguments)
     if flags.picture and flags.suite != 'timeline':
         raise UsageError(f'--picture: is drawn by --suite timeline, not {flags.suite}')
-    if flags.crop and flags.suite != 'batch':
-        raise UsageError(f'--crop: is of --suite batch, not {flags.suite}')
+    more = {key: value for key in ('crop', 'limit_gib') if (value := getattr(flags, key))}
+    if more and flags.suite != 'batch':
+        raise UsageError(f'--{next(iter(more))}: is of --suite batch, not {flags.suite}')
     if flags.worker:
         print(json.dumps(_measured(Case(**json.loads(flags.worker)))))
         return 0
     from benchmarks.checkpointing import picture, suites
 
-    more = {'crop': flags.crop} if flags.crop else {}
     found = suites.SUITES[flags.suite](Runs(Path(flags.work_dir)), flags.only, **more)
     if flags.picture:
         picture.draw(found['timeline'], flags.picture)

@@ -80,7 +80,8 @@ def test_the_largest_batch_is_the_last_within_16_gib(started: list[Case], tmp_pa
     # 17,179.9 MB less 1,000 of the process: 161 images of 100 MB, 323 of 50.
     assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['10%']['batch'] == 323
     assert found['time_per_image_of_plain'] == 1.2 and {case.height for case in started} == {713}
-    assert suites.batch(Runs(tmp_path), '', crop=449)['crop'] == 449 and started[-1].width == 449
+    smaller = suites.batch(Runs(tmp_path), '', crop=449, limit_gib=8)
+    assert smaller['crop'] == 449 and started[-1].width == 449 and smaller['largest_batch']['plain']['batch'] == 75
 
 
 def test_the_largest_batch_is_not_looked_for_without_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -106,7 +107,7 @@ def test_a_picture_belongs_to_the_timeline():
     with pytest.raises(UsageError, match='--picture: is drawn by --suite timeline, not depth'):
         gradient_checkpointing.main(['--suite', 'depth', '--picture', 'x.png'])
     with pytest.raises(UsageError, match='--crop: is of --suite batch, not depth'):
-        gradient_checkpointing.main(['--suite', 'depth', '--crop', '449'])
+        gradient_checkpointing.main(['--suite', 'depth', '--crop', '449', '--limit_gib', '8'])
 
 
 def test_a_chain_trains_alike_plain_and_planned():

@@ -13,16 +13,19 @@ class Interruption:
     """A context manager inside which `requested` tells whether the process was asked to stop.
 
     The second signal acts as if there were no such context. Outside the main thread, where Python allows no handlers,
-    nothing is caught.
+    nothing is caught. Of two, one inside the other, both are told.
     """
 
     def __init__(self):
         self.requested: str | None = None
         self._previous: dict[int, object] = {}
+        self._outer: Interruption | None = None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            outer = getattr(self._previous[signal.SIGTERM], '__self__', None)
+            self._outer = outer if isinstance(outer, Interruption) else None
         return self
 
     def __exit__(self, *exception) -> None:
@@ -30,6 +33,8 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
+        if self._outer:
+            self._outer.requested = self.requested
         self._restore()
 
     def _restore(self) -> None:

@@ -38,6 +38,7 @@ from engine import (
 )
 from engine.compression_plan import Options, Origin
 from engine.compression_report import CompressionReport, IterationRow
+from engine.interruption import Interruption
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -195,10 +196,16 @@ class _Run:
         if self._iterations.distill:
             config.train_config.distillation.config_path = os.path.join(self._output_dir, ORIGINAL)
             config.train_config.distillation.checkpoint = self._checkpoint
-        with devices.graph_options_kept():  # the next cut compares logits and may measure times
+        # A wish to stop that comes when training is over, as in its last evaluation, is for the cuts that follow.
+        with (
+            devices.graph_options_kept(),
+            Interruption() as asked,
+        ):  # the next cut compares logits and may measure times
             step = train_lib.train(config, train_lib.TrainOptions(logdir=folder, max_checkpoints_to_keep=2))
         if step < last:
             raise UserError(f'{folder}: training ended at step {step} of {last}; the same command goes on from there')
+        if asked.requested and number < self._iterations.number:
+            raise UserError(f'{asked.requested}: stopped after iteration {number}; the same command goes on from there')
 
     def _is_trained(self, number: int) -> bool:
         newest, last = checkpoints.latest(self._folder(number)), self._last_step(number)

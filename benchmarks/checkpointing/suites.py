@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -112,7 +113,8 @@ def _largest_batch(runs: Runs, request: str, crop: int, limit_mb: float) -> dict
     steps = 2 if request == 'plain' else 1
     result = step(size, steps)
     while total(result) > limit_mb:
-        size -= 1
+        each = (total(result) - total(four)) / (size - 4)
+        size -= max(1, math.ceil((total(result) - limit_mb) / each))
         result = step(size, steps)
     return {
         'batch': size,

@@ -60,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = make_parser().parse_args(arguments)
     if flags.picture and flags.suite != 'timeline':
         raise UsageError(f'--picture: is drawn by --suite timeline, not {flags.suite}')
-    more = {key: value for key in ('crop', 'limit_gib') if (value := getattr(flags, key))}
+    more = {key: value for key in ('crop', 'limit_gib') if (value := getattr(flags, key)) is not None}
+    for key, value in more.items():
+        if not value > 0:
+            raise UsageError(f'--{key}: got {value:g}, choose above 0')
     if more and flags.suite != 'batch':
         raise UsageError(f'--{next(iter(more))}: is of --suite batch, not {flags.suite}')
     if flags.worker:

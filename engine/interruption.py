@@ -33,9 +33,9 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = signal.Signals(number).name
-        if self._outer:
-            self._outer.requested = self.requested
         self._restore()
+        if self._outer:
+            self._outer._handle(number, frame)
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -146,7 +146,7 @@ class _Run:
         config, checkpoint = self._config, self._checkpoint
         if number > 1:
             config = self._cut_config(number - 1)
-            checkpoint = self._averaged(number)
+            checkpoint = self._averaged(number, config)
         if tf.io.gfile.exists(folder):
             tf.io.gfile.rmtree(folder)
         _LOGGER.info('iteration %d of %d: cut', number, self._iterations.number)
@@ -160,8 +160,8 @@ class _Run:
             origin=self._origin,
         )
 
-    def _averaged(self, number: int) -> str:
-        """The checkpoint of the training before cut `number`, with batch norm's averages measured again.
+    def _averaged(self, number: int, config: Any) -> str:
+        """The checkpoint, of `config`, of the training before cut `number`, with batch norm's averages measured again.
 
         Those of a short training at a high rate lag behind its weights. Refitted kernels would make what the network
         makes with such averages, which is not what it makes in training.
@@ -170,7 +170,6 @@ class _Run:
         if not checkpoints.all_checkpoints(folder):
             nothing = Options(factor=1.0, size=self._options.size, num_images=0, recalibrate_batches=_AVERAGED_BATCHES)
             checkpoint = checkpoints.latest(self._folder(number - 1)) or ''
-            config = self._cut_config(number - 1)
             compress_lib.compress(config, checkpoint=checkpoint, output_dir=folder, options=nothing)
         return checkpoints.latest(folder) or ''
 
@@ -196,11 +195,9 @@ class _Run:
         if self._iterations.distill:
             config.train_config.distillation.config_path = os.path.join(self._output_dir, ORIGINAL)
             config.train_config.distillation.checkpoint = self._checkpoint
-        # A wish to stop that comes when training is over, as in its last evaluation, is for the cuts that follow.
-        with (
-            devices.graph_options_kept(),
-            Interruption() as asked,
-        ):  # the next cut compares logits and may measure times
+        # The next cut compares logits and may measure times. A wish to stop that comes when training is over, as in its
+        # last evaluation, is for the cuts that follow.
+        with devices.graph_options_kept(), Interruption() as asked:
             step = train_lib.train(config, train_lib.TrainOptions(logdir=folder, max_checkpoints_to_keep=2))
         if step < last:
             raise UserError(f'{folder}: training ended at step {step} of {last}; the same command goes on from there')

@@ -109,12 +109,17 @@ def _largest_batch(runs: Runs, request: str, crop: int, limit_mb: float) -> dict
     # Not from one picture on: what a convolution needs beside its tensors is most of what that takes.
     two, four = step(2, 1), step(4, 1)
     size = 2 + int((limit_mb - total(two)) / (total(four) - total(two)) * 2)
+    if size < 1:
+        raise UserError(f'--limit_gib: {request} takes {total(two) / 1e3:.1f} GB for two pictures; choose more')
     # A planned step takes a quarter of an hour on two cores: the first one is timed, which also optimises the graph.
     steps = 2 if request == 'plain' else 1
     result = step(size, steps)
     while total(result) > limit_mb:
-        each = (total(result) - total(four)) / (size - 4)
+        # Four or fewer: one less each time.
+        each = (total(result) - total(four)) / (size - 4) if size > 4 else math.inf
         size -= max(1, math.ceil((total(result) - limit_mb) / each))
+        if size < 1:
+            raise UserError(f'--limit_gib: not one picture fits with {request}; choose more')
         result = step(size, steps)
     return {
         'batch': size,

@@ -84,6 +84,17 @@ def test_the_largest_batch_is_the_last_within_16_gib(started: list[Case], tmp_pa
     assert smaller['crop'] == 449 and started[-1].width == 449 and smaller['largest_batch']['plain']['batch'] == 75
 
 
+def test_a_limit_that_is_too_small_for_one_picture_is_told(started: list[Case], tmp_path: Path):
+    with pytest.raises(UserError, match=r'--limit_gib: plain takes 1\.2 GB for two pictures; choose more'):
+        suites.batch(Runs(tmp_path), '', limit_gib=0.5)
+
+
+@pytest.mark.parametrize('flags', [['--crop', '-5'], ['--crop', '0'], ['--limit_gib', '-1'], ['--limit_gib', 'nan']])
+def test_sizes_are_above_0(flags: list[str]):
+    with pytest.raises(UsageError, match=f'{flags[0]}: got {flags[1]}, choose above 0'):
+        gradient_checkpointing.main(['--suite', 'batch', *flags])
+
+
 def test_the_largest_batch_is_not_looked_for_without_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr('engine.memory.available_bytes', lambda: 3 * 1024**3)
     with pytest.raises(UserError, match=r'--suite batch: needs 16 GiB of free memory, there are 3\.0'):

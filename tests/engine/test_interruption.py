@@ -29,7 +29,13 @@ def test_the_second_ctrl_c_acts():
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_outer_of_two_is_told_and_goes_on_listening():
+def test_the_second_ctrl_c_acts_through_two_contexts():
+    with pytest.raises(KeyboardInterrupt), Interruption(), Interruption():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_outer_of_two_is_told():
     with Interruption() as outer:
         with Interruption() as inner:
             os.kill(os.getpid(), signal.SIGTERM)

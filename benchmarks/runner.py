@@ -98,7 +98,7 @@ def run_script(script: str, flags: Sequence[str], *, name: str) -> None:
     start = [sys.executable, *script.split()] if script.startswith('-m') else [sys.executable, str(_ROOT / script)]
     process = subprocess.Popen([*start, *flags], stdout=sys.stderr, start_new_session=True)
     try:
-        with _termination_as_interrupt():
+        with termination_as_interrupt():
             code = process.wait()
     except KeyboardInterrupt:
         process.terminate()
@@ -109,7 +109,9 @@ def run_script(script: str, flags: Sequence[str], *, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in its block, so that processes started there are ended as on Ctrl-C."""
+
     def interrupt(number, frame):
         raise KeyboardInterrupt
 

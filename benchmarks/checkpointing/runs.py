@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import runner
 from benchmarks.checkpointing.cases import Case
 from core.errors import UserError
 
@@ -109,7 +110,8 @@ def _run(case: Case) -> Result:
     described = json.dumps(dataclasses.asdict(case))
     command = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--worker', described]
     environment = {**os.environ, **(_RETURNING_MEMORY if case.timeline else {})}
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, env=environment)
+    with runner.termination_as_interrupt():
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, env=environment)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ['out of memory?'])[-1]
         raise UserError(f'{case.name}: failed with exit code {done.returncode}: {reason}; the same command goes on')

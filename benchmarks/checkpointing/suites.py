@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,9 @@ _PREDICTED = (
     Case(model='pspnet', height=385, width=385, batch=2, steps=2, bfloat16=True),
 )
 # What the largest batch is planned with: little enough for five times plain training's, in little time for an image.
-_SMALL = '16%'
+_SMALL = '10%'
+# Batches that are measured to guess from; with a plan twice as many.
+_PROBED = (2, 4)
 _WITHIN = 0.15
 _TIMELINE = ('plain', 'auto', 'memory')
 
@@ -106,27 +109,39 @@ def _largest_batch(runs: Runs, request: str, crop: int, limit_mb: float) -> dict
     def total(result: Result) -> float:
         return result['resident_mb'] + result['peak_mb']
 
-    # Not from one picture on: what a convolution needs beside its tensors is most of what that takes.
-    two, four = step(2, 1), step(4, 1)
-    size = 2 + int((limit_mb - total(two)) / (total(four) - total(two)) * 2)
-    if size < 1:
-        raise UserError(f'--limit_gib: {request} takes {total(two) / 1e3:.1f} GB for two pictures; choose more')
+    # Not from one picture on: what a convolution needs beside its tensors is most of what that takes. With a plan it is
+    # most of what two pictures take, too.
+    few, more = _PROBED if request == 'plain' else [2 * size for size in _PROBED]
+    known = {few: total(step(few, 1)), more: total(step(more, 1))}
     # A planned step takes a quarter of an hour on two cores: the first one is timed, which also optimises the graph.
     steps = 2 if request == 'plain' else 1
-    result = step(size, steps)
-    while total(result) > limit_mb:
-        # Four or fewer: one less each time.
-        each = (total(result) - total(four)) / (size - 4) if size > 4 else math.inf
-        size -= max(1, math.ceil((total(result) - limit_mb) / each))
+    size = _next_size(known, limit_mb)
+    results = {}
+    while size not in results:
         if size < 1:
             raise UserError(f'--limit_gib: not one picture fits with {request}; choose more')
-        result = step(size, steps)
+        results[size] = step(size, steps)
+        known[size] = total(results[size])
+        size = _next_size(known, limit_mb)
     return {
         'batch': size,
-        'total_mb': round(total(result)),
-        'seconds_per_image': round(min(result['seconds']) / size, 3),
-        'cpu_seconds_per_image': round(min(result['cpu_seconds']) / size, 3),
+        'total_mb': round(known[size]),
+        'seconds_per_image': round(min(results[size]['seconds']) / size, 3),
+        'cpu_seconds_per_image': round(min(results[size]['cpu_seconds']) / size, 3),
     }
+
+
+def _next_size(known: dict[int, float], limit: float) -> int:
+    """The largest size within `limit` by the line through the two known totals that are nearest to it.
+
+    It lies between those known to fit and not to fit; a size that is already known is the answer, 0 means that none fits.
+    """
+    too_large = min((size for size, total in known.items() if total > limit), default=sys.maxsize)
+    fits = max((size for size, total in known.items() if total <= limit and size < too_large), default=0)
+    first, second = sorted(known, key=lambda size: abs(known[size] - limit))[:2]
+    each = (known[second] - known[first]) / (second - first)
+    by_line = first + math.floor((limit - known[first]) / each) if each > 0 else fits + 1
+    return max(fits, min(by_line, too_large - 1))
 
 
 def predicted(runs: Runs, only: str) -> dict[str, Any]:

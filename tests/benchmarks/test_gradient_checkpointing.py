@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import gradient_checkpointing
 from benchmarks.checkpointing import runs, suites
@@ -69,6 +74,24 @@ def test_a_refusal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert Runs(tmp_path).against_plain(PSPNET, ('10%',))['10%'] == {'refused': 'no'}
 
 
+def _runs(process: str) -> bool:
+    """Not one that has ended, or waits only to be asked how."""
+    status = Path(f'/proc/{process}/stat')
+    return status.exists() and status.read_text().rpartition(')')[2].split()[0] != 'Z'
+
+
+def test_terminated_it_leaves_no_worker_behind(tmp_path: Path):
+    started = [sys.executable, '-m', 'benchmarks.gradient_checkpointing', '--suite', 'depth', '--only', 'chain16']
+    parent = subprocess.Popen([*started, '--work_dir', str(tmp_path)], stderr=subprocess.DEVNULL)
+    children = Path(f'/proc/{parent.pid}/task/{parent.pid}/children')
+    while not (workers := children.read_text().split()):
+        time.sleep(0.1)
+    time.sleep(1)  # until the worker has begun as a program of its own
+    parent.terminate()
+    assert parent.wait(timeout=60) != 0
+    assert not any(map(_runs, workers))
+
+
 def test_a_failed_process_is_one_line(tmp_path: Path):
     with pytest.raises(UserError, match=r'chainx_.*: failed with exit code 1: .*; the same command goes on'):
         Runs(tmp_path).result(Case(model='chainx', height=8, width=8, batch=1))
@@ -78,14 +101,29 @@ def test_the_largest_batch_is_the_last_within_16_gib(started: list[Case], tmp_pa
     monkeypatch.setattr('engine.memory.available_bytes', lambda: 20 * 1024**3)
     found = suites.batch(Runs(tmp_path), '')
     # 17,179.9 MB less 1,000 of the process: 161 images of 100 MB, 323 of 50.
-    assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['16%']['batch'] == 323
+    assert found['largest_batch']['plain']['batch'] == 161 and found['largest_batch']['10%']['batch'] == 323
     assert found['time_per_image_of_plain'] == 1.2 and {case.height for case in started} == {713}
     smaller = suites.batch(Runs(tmp_path), '', crop=449, limit_gib=8)
     assert smaller['crop'] == 449 and started[-1].width == 449 and smaller['largest_batch']['plain']['batch'] == 75
 
 
+@given(limit=st.integers(1, 400), fixed=st.integers(0, 40), each=st.integers(1, 30), bend=st.floats(-0.3, 0.3))
+def test_the_search_ends_at_a_size_that_fits(limit: int, fixed: int, each: int, bend: float):
+    def total(size: int) -> float:
+        return fixed + each * size ** (1 + bend)
+
+    known = {size: total(size) for size in (2, 4)}
+    size = suites._next_size(known, limit)
+    while size and size not in known:
+        known[size] = total(size)
+        size = suites._next_size(known, limit)
+    assert total(size) <= limit or size == 0
+    if not bend:
+        assert total(size + 1) > limit
+
+
 def test_a_limit_that_is_too_small_for_one_picture_is_told(started: list[Case], tmp_path: Path):
-    with pytest.raises(UserError, match=r'--limit_gib: plain takes 1\.2 GB for two pictures; choose more'):
+    with pytest.raises(UserError, match='--limit_gib: not one picture fits with plain; choose more'):
         suites.batch(Runs(tmp_path), '', limit_gib=0.5)
 
 

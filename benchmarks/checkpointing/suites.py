@@ -134,7 +134,7 @@ def _largest_batch(runs: Runs, request: str, crop: int, limit_mb: float) -> dict
 def _next_size(known: dict[int, float], limit: float) -> int:
     """The largest size within `limit` by the line through the two known totals that are nearest to it.
 
-    It lies between those known to fit and not to fit; a size that is already known is the answer, 0 means that none fits.
+    It lies between those known to fit and those known not to. A known size is the answer; 0: not one fits.
     """
     too_large = min((size for size, total in known.items() if total > limit), default=sys.maxsize)
     fits = max((size for size, total in known.items() if total <= limit and size < too_large), default=0)

@@ -139,6 +139,25 @@ class SegmentationModel(tf.Module, abc.ABC):
         finally:
             self._reorders = before
 
+    def _kernel_to_reorder(self, scope: str, features: tf.Tensor, *, is_training: bool) -> tf.Tensor | None:
+        """The kernel of the layer `scope` of the current scope, where its convolution may be computed in another way.
+
+        That is in a training on `features` of fixed size, not `in_published_order`, once the layer has been built.
+        """
+        kernel = self.variables_by_name().get(f'{tf.compat.v1.get_variable_scope().name}/{scope}/weights')
+        fixed = features.shape[1:].is_fully_defined()
+        if kernel is None or not (is_training and fixed and self._reorders):
+            return None
+        return tf.convert_to_tensor(kernel)
+
+    def _normalize(
+        self, features: tf.Tensor, scope: str, *, activation_fn: Callable[[tf.Tensor], tf.Tensor] | None
+    ) -> tf.Tensor:
+        """What the layer `scope` does behind its convolution: its norm, under slim's name, and the activation."""
+        norm = 'BatchNorm' if self.hyperparams.group_norm is None else 'GroupNorm'
+        with tf.compat.v1.variable_scope(scope):
+            return layers.normalize(features, activation_fn=activation_fn, scope=norm)
+
     def preprocess(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 or float [B, H, W, input_channels] in 0..255, RGB first -> float32 in the backbone's range."""
         return self.feature_extractor.preprocess(images)

@@ -177,11 +177,7 @@ class ICNet(SegmentationModel):
         In a training of fixed size the convolution is computed on the map that is not enlarged. The layer is made, with
         its variables, when the model is built.
         """
-        kernel = self.variables_by_name().get(f'{tf.compat.v1.get_variable_scope().name}/{scope}/weights')
-        fixed = coarse.shape[1:].is_fully_defined()
-        if kernel is None or not (is_training and fixed and self._reorders):
+        kernel = self._kernel_to_reorder(scope, coarse, is_training=is_training)
+        if kernel is None:
             return slim.conv2d(layers.enlarge(coarse, 2), width, 3, rate=2, activation_fn=None, scope=scope)
-        norm = 'BatchNorm' if self.hyperparams.group_norm is None else 'GroupNorm'
-        with tf.compat.v1.variable_scope(scope):
-            context = convolve_enlarged(coarse, tf.convert_to_tensor(kernel))
-            return layers.normalize(context, activation_fn=None, scope=norm)
+        return self._normalize(convolve_enlarged(coarse, kernel), scope, activation_fn=None)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from core import layers
 from core.fields import LOGITS
+from core.grid_convolution import convolve_enlarged_grids
 from core.model import LossTerm, SegmentationModel
 from third_party import slim
 
@@ -56,7 +57,7 @@ class PSPNet(SegmentationModel):
 
     def _predict(self, images: tf.Tensor, *, is_training: bool) -> dict[str, tf.Tensor]:
         features = self._extract_features(images, is_training=is_training)
-        context = self._pyramid_pooling(features['c5'])
+        context = self._pyramid_pooling(features['c5'], is_training=is_training)
         with tf.compat.v1.variable_scope('Predictions'):
             logits = self._classifier(context, scope='Conv')
         if not is_training:
@@ -67,18 +68,30 @@ class PSPNet(SegmentationModel):
                 predictions[_AUXILIARY] = self._classifier(features['c4'], scope='AuxOutput')
         return predictions
 
-    def _pyramid_pooling(self, features: tf.Tensor) -> tf.Tensor:
+    def _pyramid_pooling(self, features: tf.Tensor, *, is_training: bool) -> tf.Tensor:
         """[B, h, w, C] -> [B, h, w, 512 f]; the levels' own convolutions keep 512 filters at any filter scale."""
-        size = layers.spatial_size(features)
-        branches = [features]
         with tf.compat.v1.variable_scope('PSPModule'):
-            for number, factor in enumerate(self._pooling_factors):
-                pooled = layers.average_pool_grid(features, factor)
-                pooled = slim.conv2d(pooled, 512, 1, scope=numbered('Conv', number))
-                branches.append(layers.resize_bilinear(pooled, size))
+            levels = [
+                slim.conv2d(layers.average_pool_grid(features, factor), 512, 1, scope=numbered('Conv', number))
+                for number, factor in enumerate(self._pooling_factors)
+            ]
+            return self._fuse(features, levels, scope=numbered('Conv', len(levels)), is_training=is_training)
+
+    def _fuse(self, features: tf.Tensor, levels: Sequence[tf.Tensor], *, scope: str, is_training: bool) -> tf.Tensor:
+        """Features and enlarged levels side by side, then a 3x3 convolution and its norm.
+
+        In a training of fixed size the levels' share of the convolution is computed on their grids, and added.
+        """
+        size = layers.spatial_size(features)
+        kernel = self._kernel_to_reorder(scope, features, is_training=is_training)
+        if kernel is None:
+            branches = [features, *(layers.resize_bilinear(level, size) for level in levels)]
             width = layers.scaled_width(512, self._filter_scale)
-            scope = numbered('Conv', len(self._pooling_factors))
             return slim.conv2d(tf.concat(branches, axis=-1), width, 3, scope=scope)
+        own, *shares = tf.split(kernel, [branch.shape[-1] for branch in (features, *levels)], axis=2)
+        context = convolve_enlarged_grids(levels, shares, size)
+        fused = layers.add_all([tf.nn.conv2d(features, own, 1, 'SAME'), context])
+        return self._normalize(fused, scope, activation_fn=tf.nn.relu6)
 
 
 def check_pooling_factors(pooling_factors: Sequence[float]) -> list[float]:

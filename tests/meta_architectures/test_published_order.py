@@ -12,8 +12,14 @@ from google.protobuf import text_format
 from builders import model_builder
 from protos.model_pb2 import FastSegmentationModel
 
-CONFIG = """icnet {{
+ICNET = """icnet {{
   num_classes: 3 filter_scale: 0.25 pooling_factors: [1, 2]
+  feature_extractor {{ type: 'mobilenet_v1' }}
+  hyperparams {{ {norm} }}
+  loss {{ use_auxiliary_loss: true }}
+}}"""
+PSPNET = """pspnet {{
+  num_classes: 3 filter_scale: 0.25 pooling_factors: [1, 2, 3, 6]
   feature_extractor {{ type: 'mobilenet_v1' }}
   hyperparams {{ {norm} }}
   loss {{ use_auxiliary_loss: true }}
@@ -21,9 +27,10 @@ CONFIG = """icnet {{
 
 
 @pytest.mark.parametrize('norm', ['batch_norm { decay: 0.9 }', 'group_norm { groups: 4 }'])
-def test_heads_gradients_and_averages_are_those_of_the_published_order(norm):
+@pytest.mark.parametrize('config', [ICNET, PSPNET], ids=['icnet', 'pspnet'])
+def test_heads_gradients_and_averages_are_those_of_the_published_order(config, norm):
     tf.random.set_seed(1)
-    model = model_builder.build(text_format.Parse(CONFIG.format(norm=norm), FastSegmentationModel()))
+    model = model_builder.build(text_format.Parse(config.format(norm=norm), FastSegmentationModel()))
     model.build()
     variables = model.variables_by_name()
     kept = {name: variable.numpy() for name, variable in variables.items()}

@@ -17,6 +17,7 @@ from exporters.optimise import (
     mixed,
     pixels,
     precision,
+    pyramid,
     resizing,
     rewriting,
 )
@@ -32,6 +33,7 @@ _RULES = (
     batch_norm.fold,
     resizing.halve_by_slicing,
     pixels.as_convolution,
+    pyramid.on_grids,
     commuting.convolve_first,
     resizing.merge_enlargements,
 )

@@ -17,12 +17,22 @@ from exporters.optimise import rewriting
 _CHANNELWISE = frozenset({'Sub', 'AddV2', 'Add', 'Mul', 'RealDiv', 'BiasAdd'})
 
 
+def sides(operation: tf.Operation) -> tuple[list[int], list[int]] | None:
+    """(height and width before, after) of a ResizeBilinear with aligned corners and known sizes, None for others."""
+    if operation.type != 'ResizeBilinear' or not operation.get_attr('align_corners'):
+        return None
+    size, given = rewriting.constant(operation.inputs[1]), operation.inputs[0].shape[1:3]
+    if size is None or not given.is_fully_defined():
+        return None
+    return given.as_list(), [int(n) for n in size]
+
+
 def factors(resize: tf.Operation) -> tuple[int, int] | None:
     """(vertical, horizontal) whole factors of an enlarging ResizeBilinear with aligned corners, None for others."""
-    sides = _sides(resize)
-    if sides is None:
+    found = sides(resize)
+    if found is None:
         return None
-    given, made = sides
+    given, made = found
     if any(n < 2 or (m - 1) % (n - 1) for n, m in zip(given, made, strict=True)):
         return None
     return (made[0] - 1) // (given[0] - 1), (made[1] - 1) // (given[1] - 1)
@@ -67,15 +77,6 @@ def every_nth(features: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
     if features.dtype == tf.uint8:
         return tf.cast(every_nth(tf.cast(features, tf.float32), rows, columns), tf.uint8)
     return tf.nn.max_pool2d(features, 1, [rows, columns], 'VALID')
-
-
-def _sides(operation: tf.Operation) -> tuple[list[int], list[int]] | None:
-    if operation.type != 'ResizeBilinear' or not operation.get_attr('align_corners'):
-        return None
-    size, given = rewriting.constant(operation.inputs[1]), operation.inputs[0].shape[1:3]
-    if size is None or not given.is_fully_defined():
-        return None
-    return given.as_list(), [int(n) for n in size]
 
 
 def _as_float(features: tf.Tensor) -> tf.Tensor:

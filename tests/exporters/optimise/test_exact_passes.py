@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from exporters.optimise import batch_norm, commuting, convolutions, pixels, resizing, rewriting
+from exporters.optimise import batch_norm, commuting, convolutions, pixels, pyramid, resizing, rewriting
 from tests.exporters.optimise import graphs
 
 
@@ -239,3 +239,27 @@ def test_whole_means_are_for_pixels_alone():
         lambda x: tf.nn.bias_add(pick(tf.nn.bias_add(pick(x), [0.3] * 3)), [0.0] * 3), (1, 5, 5, 3), pixels.whole_means
     )
     assert len(before.node) == len(after.node)
+
+
+def _pyramid(x, *, sizes=(1, 2, 3), dilation=1, beside=1):
+    """Features beside enlarged grids, convolved."""
+    levels = [tf.nn.avg_pool2d(x, [9 // n, 10 // n], [9 // n, 10 // n], 'VALID') for n in sizes]
+    enlarged = [resizing.resize(level, x.shape[1:3]) for level in levels]
+    joined = tf.concat([x, *enlarged, *[tf.nn.relu(x)] * (beside - 1)], axis=-1)
+    kernel = graphs.noise(3, 3, joined.shape[-1], 5, seed=4)
+    return tf.nn.bias_add(tf.nn.conv2d(joined, kernel, 1, 'SAME', dilations=dilation), graphs.noise(5, seed=5))
+
+
+@pytest.mark.parametrize('beside', [1, 2])
+def test_a_pyramid_is_convolved_on_its_grids(beside):
+    before, after = _rewritten(lambda x: tf.nn.relu6(_pyramid(x, beside=beside)), (2, 9, 10, 4), pyramid.on_grids)
+    assert 'ResizeBilinear' not in graphs.ops(after)
+    assert 'BatchMatMulV2' in graphs.ops(after)
+    values = graphs.noise(2, 9, 10, 4, seed=9)
+    np.testing.assert_allclose(graphs.run(after, values), graphs.run(before, values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('settings', [{'sizes': (4, 5)}, {'dilation': 2}])
+def test_levels_of_many_cells_and_dilated_convolutions_stay(settings):
+    _, after = _rewritten(lambda x: _pyramid(x, **settings), (1, 9, 10, 4), pyramid.on_grids)
+    assert {'ResizeBilinear', 'ConcatV2'} < graphs.ops(after) and 'BatchMatMulV2' not in graphs.ops(after)

@@ -12,7 +12,7 @@ class Case:
     Attributes:
       model: `pspnet` or `icnet`, on ResNet-50; `chainN`: N residual blocks.
       request: plain, auto, speed, memory, or a budget as `--memory_budget` takes it.
-      steps: measured, the first of which is not timed unless it is the only one.
+      steps: measured, the first of which is not timed unless it is the only one; 0 plans only.
       bfloat16: compute in it.
       timeline: sample the resident memory through one more step, in a process that returns what it frees at once.
     """

@@ -28,7 +28,7 @@ def request(text: str) -> Request:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """What the case comes to; {'refused': why} where the planner finds no plan.
+    """What the case comes to; {'refused': why} where the planner finds no plan; without steps, the plan's own figures.
 
     Peaks are resident memory in MB above that of the process before its first step, which then holds variables,
     optimiser slots, the batch and the traced step. `seconds` are wall time of each timed step, `cpu_seconds` what the
@@ -46,6 +46,8 @@ def measure(case: Case) -> dict[str, Any]:
     plan = planner.plan
     assert plan is not None
     memory.reserve(recompute_plan.to_reserve(plan))
+    if not case.steps:
+        return {'predicted_peak_mb': plan.peak_bytes / 1e6, 'extra_work': plan.extra_work}
     planned = step if case.request == 'plain' else memory.frugal_at_first(step)
     return _steps(case, plan, planned, batch, tracing - plan.planning_seconds)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from exporters.optimise import batch_norm, commuting, convolutions, pixels, pyramid, resizing, rewriting
+from engine.timing import operation_counts
+from exporters.optimise import batch_norm, cleaning, commuting, convolutions, pixels, pyramid, resizing, rewriting
 from tests.exporters.optimise import graphs
 
 
@@ -263,3 +264,15 @@ def test_a_pyramid_is_convolved_on_its_grids(beside):
 def test_levels_of_many_cells_and_dilated_convolutions_stay(settings):
     _, after = _rewritten(lambda x: _pyramid(x, **settings), (1, 9, 10, 4), pyramid.on_grids)
     assert {'ResizeBilinear', 'ConcatV2'} < graphs.ops(after) and 'BatchMatMulV2' not in graphs.ops(after)
+
+
+def test_the_kernels_on_grids_are_counted_as_parameters_and_the_places_of_grids_are_not():
+    before, after = _rewritten(_pyramid, (2, 9, 10, 4), pyramid.on_grids)
+    after = cleaning.fold_constants(after, [graphs.OUTPUT])
+    counted = []
+    for graph_def in (before, after):
+        with tf.Graph().as_default() as graph:
+            tf.graph_util.import_graph_def(graph_def, name='')
+        counted.append(operation_counts.of_graph(graph))
+    assert counted[0]['million_parameters'] == counted[1]['million_parameters'] == 3 * 3 * 16 * 5 / 1e6
+    assert counted[1]['gflops'] < counted[0]['gflops']

@@ -73,6 +73,7 @@ class Activations:
     Attributes:
       buffers: those of more than some kilobytes; the others are always kept, as is what prepares the batch.
       batch_bytes: of the latter, what the backward pass reads.
+      kernel_copy_bytes: of kernels in bfloat16, made for the forward pass and read again by the backward pass.
       gradient_bytes: for each operation, most bytes of gradients that are there while the backward pass is at it.
       variable_gradient_bytes: of the gradients of variables that are there at the end of the backward pass.
       workspace_bytes: for each operation, what it takes besides: as much as the larger of its input and output where it
@@ -93,6 +94,7 @@ class Activations:
             self._fill(place, op, backward.reads)
         self.gradient_bytes = backward.gradient_bytes
         self.variable_gradient_bytes = backward.variable_bytes
+        self.kernel_copy_bytes = _kernel_bytes(forward.operations) // 2 if bfloat16 else 0
         self.workspace_bytes = [self._workspace(op) for op in forward.operations]
 
     @property
@@ -100,6 +102,11 @@ class Activations:
         """Gradients of an L2 regulariser: plain training has them all as soon as its backward pass begins."""
         losses = [op for op in self.operations if op.type == 'L2Loss' and op.inputs[0].op.type == 'ReadVariableOp']
         return sum(costs.num_bytes(op.inputs[0]) for op in losses)
+
+    @property
+    def lasting_bytes(self) -> int:
+        """What is there throughout the step, whatever is planned."""
+        return self.batch_bytes + self.kernel_copy_bytes
 
     @property
     def plain_bytes(self) -> int:
@@ -184,6 +191,18 @@ class Activations:
         ]
         known = [there or t.op.type == 'Const' for there, t in zip(from_batch, op.inputs, strict=True)]
         return any(from_batch) and all(known) and op.type not in EXPENSIVE
+
+
+def _kernel_bytes(operations: Sequence[tf.Operation]) -> int:
+    """Bytes of the variables' values, or parts of them, that convolutions and matrix products take."""
+    kernels = {id(op.inputs[1]): op.inputs[1] for op in operations if op.type in EXPENSIVE}
+    return sum(costs.num_bytes(kernel) for kernel in kernels.values() if _is_of_variable(kernel))
+
+
+def _is_of_variable(tensor: tf.Tensor) -> bool:
+    while tensor.op.type in costs.ALIASES or tensor.op.type == 'SplitV':
+        tensor = tensor.op.inputs[0]
+    return tensor.op.type == 'ReadVariableOp'
 
 
 def bits(mask: int) -> Iterator[int]:

@@ -173,14 +173,14 @@ def _all_choices(choices: Sequence[Choice]) -> list[Choice]:
 def _within_bytes(options: SegmentOptions, budget: int, said_as: str) -> Solution:
     """Least work with which the process takes no more than `budget` for a step."""
     activations = options.activations
-    batch = activations.batch_bytes
+    lasting = activations.lasting_bytes
     return _within(
         options,
-        overhead.may_hold(budget) - batch,
+        overhead.may_hold(budget) - lasting,
         megabytes,
-        lambda held: overhead.taken(held + batch),
+        lambda held: overhead.taken(held + lasting),
         asked=budget,
-        least=activations.variable_gradient_bytes - batch,
+        least=activations.variable_gradient_bytes - lasting,
         said_as=said_as,
     )
 

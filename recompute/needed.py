@@ -58,7 +58,8 @@ def trace_backward(
         places.append(place)
 
     with scratch.as_default():
-        results = [g for g in gradients(forward, variables, on_place=done) if g is not None]
+        found = zip(gradients(forward, variables, on_place=done), variables, strict=True)
+        results = [_as_large_as(variable, g) for g, variable in found if g is not None]
     operations = scratch.get_operations()
     used = _used(results)
     place_of = {
@@ -80,6 +81,12 @@ def trace_backward(
         gradient_bytes=gradient_bytes,
         variable_bytes=sum(costs.num_bytes(t) for t in results) if gradients_wait else 0,
     )
+
+
+def _as_large_as(variable: tf.Variable, gradient: tf.Tensor) -> tf.Tensor:
+    """The gradient with its shape, which a scratch graph cannot tell where an axis comes from the forward pass."""
+    gradient.set_shape(variable.shape)
+    return gradient
 
 
 def _used(results: Sequence[tf.Tensor]) -> set[tf.Operation]:

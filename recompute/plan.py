@@ -142,7 +142,7 @@ def _describe(request: Request, choices: Sequence[Choice], forward: ForwardGraph
     plain_peak = plain.kept + plain.needed + activations.regularizer_gradient_bytes
     again = sum(choice.option.cost for choice in choices)
     peak = _exact_peak(choices, options) if again else plain_peak
-    plain_peak, peak = plain_peak + activations.batch_bytes, peak + activations.batch_bytes
+    plain_peak, peak = plain_peak + activations.lasting_bytes, peak + activations.lasting_bytes
     kernels = activations.variable_gradient_bytes
     batch_size = _batch_size(activations)
     taken = overhead.taken(max(peak, kernels))

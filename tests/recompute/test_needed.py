@@ -95,6 +95,19 @@ def test_bfloat16_halves_activations(kernel: tf.Variable):
     assert max(half[1].gradient_bytes) < 0.6 * max(full[1].gradient_bytes)
 
 
+def test_bfloat16_copies_each_kernel_or_part_of_one_once():
+    kernel = tf.Variable(tf.ones((1, 1, 8, 4)))
+
+    def network(images: tf.Tensor) -> tf.Tensor:
+        first, second = tf.split(kernel, [4, 4], axis=2)
+        hidden = tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(images, first, 1, 'SAME')), first, 1, 'SAME')
+        return tf.reduce_sum(tf.matmul(tf.reshape(hidden, [_PIXELS, 4]), tf.reshape(second, [4, 4])))
+
+    full, half = traced(network, kernel), traced(network, kernel, bfloat16=True)
+    assert full[2].lasting_bytes == full[2].batch_bytes
+    assert half[2].lasting_bytes - half[2].batch_bytes == 2 * 8 * 4
+
+
 def test_everything_kept_is_the_plain_peak(kernel: tf.Variable):
     """Both activations, while the second ReLU's gradient turns the sum's into its own."""
     _, _, activations = traced(_two_layers(kernel), kernel, gradients_wait=False)

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f'--{key}: got {value:g}, choose above 0')
     if more and flags.suite != 'batch':
         raise UsageError(f'--{next(iter(more))}: is of --suite batch, not {flags.suite}')
+    if flags.only and flags.suite == 'batch':
+        raise UsageError('--only: --suite batch has no cases to choose from, plain and planned are compared')
     if flags.worker:
         print(json.dumps(_measured(Case(**json.loads(flags.worker)))))
         return 0

@@ -4,8 +4,8 @@ Enlarging with corners aligned is linear along either axis: the matrix E of [H, 
 with zeros from beyond the edge, the map is that of E with its rows moved. So the convolution needs nine products of the
 grid with the kernel, one for each tap, and two small matrices, [H, 3n] and [W, 3m], which put all of them in place.
 
-Of PSPNet's pyramid (Zhao et al., arXiv:1612.01105) that leaves a thousandth of the work of its levels in the module's
-last convolution, half of that layer, and neither enlarged levels nor their concatenation are ever made.
+Of PSPNet's pyramid (Zhao et al., arXiv:1612.01105) that leaves less than a hundredth of the work of its levels in the
+module's last convolution, half of that layer, and neither enlarged levels nor their concatenation are ever made.
 """
 
 from __future__ import annotations

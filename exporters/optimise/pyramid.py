@@ -2,7 +2,7 @@
 
 PSPNet enlarges grids of a few cells to the size of the features and lays them beside these: at 713x713 half of the
 channels of the convolution that follows, which is itself nearly half of the network's work. `core/grid_convolution.py`
-says why a thousandth of that is enough.
+says why less than a hundredth of that is enough.
 """
 
 from __future__ import annotations

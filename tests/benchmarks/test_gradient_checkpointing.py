@@ -87,6 +87,7 @@ def test_terminated_it_leaves_no_worker_behind(tmp_path: Path):
     parent = subprocess.Popen([*started, '--work_dir', str(tmp_path)], stderr=subprocess.DEVNULL)
     children = Path(f'/proc/{parent.pid}/task/{parent.pid}/children')
     while not (workers := children.read_text().split()):
+        assert parent.poll() is None, 'it has ended by itself'
         time.sleep(0.1)
     time.sleep(1)  # until the worker has begun as a program of its own
     parent.terminate()
@@ -135,6 +136,11 @@ def test_the_search_ends_at_a_size_that_fits(limit: int, fixed: int, each: int, 
 def test_a_limit_that_is_too_small_for_one_picture_is_told(started: list[Case], tmp_path: Path):
     with pytest.raises(UserError, match='--limit_gib: not one picture fits into plain training; choose more'):
         suites.batch(Runs(tmp_path), '', limit_gib=0.5)
+
+
+def test_the_largest_batch_has_no_cases_to_choose_from():
+    with pytest.raises(UsageError, match='--only: --suite batch has no cases to choose from'):
+        gradient_checkpointing.main(['--suite', 'batch', '--only', 'plain'])
 
 
 @pytest.mark.parametrize('flags', [['--crop', '-5'], ['--crop', '0'], ['--limit_gib', '-1'], ['--limit_gib', 'nan']])

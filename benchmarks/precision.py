@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from builders import config_loader
-from core import command_line, processor
+from core import command_line
 from core.errors import UsageError, UserError
 from protos.pipeline_pb2 import PipelineConfig
 
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind, folder = flags.worker
         _compute(config, kind, Path(folder), flags.batches)
         return 0
+    with command_line.quiet_start():
+        from core import processor  # loads TensorFlow
     if not processor.has_bfloat16():
         raise UserError('this processor has no bfloat16 (avx512_bf16 or AMX), so train.py computes in float32 on it')
     words = sys.argv[1:] if arguments is None else list(arguments)

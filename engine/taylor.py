@@ -47,7 +47,8 @@ def scores(
 def _squares(model: SegmentationModel, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """{kernel: squared change of the loss [outputs]} of one batch."""
     images = model.preprocess(batch[fields.IMAGE])
-    predictions = model.predict(images, is_training=True)
+    with model.in_published_order():  # elsewhere a kernel may be in parts, whose outputs are not those of its channels
+        predictions = model.predict(images, is_training=True)
     loss = tf.add_n(list(model.loss(predictions, batch[fields.LABEL]).values()))
     shapes = {name: tuple(variable.shape) for name, variable in model.variables_by_name().items()}
     walk = Walk(ChannelEdges(), captured_variables(images.graph, model), shapes)

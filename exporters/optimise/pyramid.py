@@ -27,11 +27,13 @@ def on_grids(node: rewriting.Node) -> tf.Tensor | None:
     parts, kernel = _parts(convolution.inputs[0].op), rewriting.constant(convolution.inputs[1])
     if not parts or kernel is None or kernel.shape[:2] != (3, 3) or not _is_plain(convolution):
         return None
-    kernels = np.split(kernel, np.cumsum([part.shape[-1] for part in parts])[:-1], axis=2)
-    grids = [pair for pair in zip(parts, kernels, strict=True) if _is_small_grid(pair[0].op)]
-    features = [pair for pair in zip(parts, kernels, strict=True) if not _is_small_grid(pair[0].op)]
-    if not grids or not features:
+    is_grid = [_is_small_grid(part.op) for part in parts]
+    channels = [part.shape[-1] for part in parts]
+    if not any(is_grid) or all(is_grid) or None in channels:
         return None
+    pairs = list(zip(parts, np.split(kernel, np.cumsum(channels)[:-1], axis=2), strict=True))
+    grids = [pair for pair, small in zip(pairs, is_grid, strict=True) if small]
+    features = [pair for pair, small in zip(pairs, is_grid, strict=True) if not small]
     joined = features[0][0] if len(features) == 1 else tf.concat([part for part, _ in features], axis=-1)
     own = batch_norm.with_inputs(convolution, [joined, tf.constant(np.concatenate([k for _, k in features], axis=2))])
     height, width = joined.shape[1:3].as_list()

@@ -28,7 +28,9 @@ def assert_frozen_graph_is_the_model(
 
     plain = frozen_graph.freeze(Servable(model=model, num_classes=model.num_classes).trace(input_shape))
     optimised = optimise.optimise(plain, outputs=[PREDICTIONS])
-    assert not {'FusedBatchNormV3', 'Identity'} & {node.op for node in optimised.node}
+    # Class ids of a fixed size may be told apart in a loop, whose outputs TensorFlow itself copies.
+    operations = {node.op for node in optimised.node if not node.name.startswith('while/')}
+    assert not {'FusedBatchNormV3', 'Identity'} & operations
     path = str(folder / frozen_graph.FILENAME)
     for graph_def in (plain, optimised):
         frozen_graph.save(graph_def, path)

@@ -266,6 +266,20 @@ def test_levels_of_many_cells_and_dilated_convolutions_stay(settings):
     assert {'ResizeBilinear', 'ConcatV2'} < graphs.ops(after) and 'BatchMatMulV2' not in graphs.ops(after)
 
 
+def test_what_lies_beside_features_of_unknown_channels_stays():
+    """As behind a padding that depends on the size of the image, in a graph for images of any size."""
+
+    def function(x):
+        amounts = tf.concat([[0, 0, 0], tf.shape(x)[1:2] % 2, [0, 0, 0, 0]], 0)
+        features = tf.pad(x, tf.reshape(amounts, [4, 2]))
+        joined = tf.concat([features, tf.nn.relu(features)], axis=-1)
+        return tf.nn.bias_add(tf.nn.conv2d(joined, graphs.noise(3, 3, 8, 5), 1, 'SAME'), graphs.noise(5))
+
+    before, after = _rewritten(function, (1, None, None, 4), cleaning.remove_identities, pyramid.on_grids)
+    values = graphs.noise(1, 5, 6, 4, seed=9)
+    np.testing.assert_array_equal(graphs.run(after, values), graphs.run(before, values))
+
+
 def test_the_kernels_on_grids_are_counted_as_parameters_and_the_places_of_grids_are_not():
     before, after = _rewritten(_pyramid, (2, 9, 10, 4), pyramid.on_grids)
     after = cleaning.fold_constants(after, [graphs.OUTPUT])

@@ -25,6 +25,9 @@ ROWS = (
     *(TAYLOR_REFITTED, DISTILLED_REFITTED, ITERATED, LATENCY_REFITTED),
 )
 ITERATIONS = 4
+# Times the config's highest learning rate: the net has lost its state and has a third of the steps to come back.
+# Found on seed 1 of the shipped config (docs/compression.md).
+RETRAINING_RATE = 2.0
 # Of the names of cuts whose kernels are solved for.
 REFIT = '_refitted'
 
@@ -150,7 +153,9 @@ class Recipe:
     def _retrained(self, name: str, cut: Piece, *, teacher: Piece | None = None) -> Piece:
         folder = self.output_dir / name
         fixed = [
-            *schedule(self.config(self.num_steps)[1], self.retrain_steps, shorter_warmup=True),
+            *schedule(
+                self.config(self.num_steps)[1], self.retrain_steps, shorter_warmup=True, rate_factor=RETRAINING_RATE
+            ),
             f'train_config.fine_tune_checkpoint={cut.folder}',
             'train_config.fine_tune_checkpoint_type=segmentation',
         ]
@@ -170,8 +175,13 @@ class Recipe:
         )
 
 
-def schedule(config: PipelineConfig, num_steps: int, *, shorter_warmup: bool = False) -> list[str]:
-    """Overrides that make a training of `num_steps` whose learning rate ends where the config's does."""
+def schedule(
+    config: PipelineConfig, num_steps: int, *, shorter_warmup: bool = False, rate_factor: float = 1.0
+) -> list[str]:
+    """Overrides that make a training of `num_steps` whose learning rate ends where the config's does.
+
+    It begins at `rate_factor` times the config's, where the schedule has one number to begin at.
+    """
     optimizer = config.train_config.optimizer
     kind = optimizer.WhichOneof('optimizer') or ''
     rate = getattr(optimizer, kind).learning_rate
@@ -180,6 +190,9 @@ def schedule(config: PipelineConfig, num_steps: int, *, shorter_warmup: bool = F
     overrides = [f'train_config.num_steps={num_steps}']
     if 'decay_steps' in getattr(rate, shape).DESCRIPTOR.fields_by_name:
         overrides.append(f'{path}.{shape}.decay_steps={num_steps}')
+    beginning = getattr(getattr(rate, shape), 'initial_learning_rate', None)
+    if beginning and rate_factor != 1.0:
+        overrides.append(f'{path}.{shape}.initial_learning_rate={beginning * rate_factor:g}')
     if shorter_warmup and rate.warmup.num_steps:
         overrides.append(f'{path}.warmup.num_steps={min(rate.warmup.num_steps, max(1, num_steps // 10))}')
     return overrides

@@ -54,7 +54,11 @@ def test_schedules_end_with_the_training(tmp_path):
         f'{RATE}.cosine_decay_learning_rate.decay_steps=2667',
     ]
     assert config.model.icnet.filter_scale == 0.25
-    assert recipe.schedule(config, 667, shorter_warmup=True)[-1] == f'{RATE}.warmup.num_steps=66'
+    assert recipe.schedule(config, 667, shorter_warmup=True, rate_factor=2) == [
+        *('train_config.num_steps=667', f'{RATE}.cosine_decay_learning_rate.decay_steps=667'),
+        f'{RATE}.cosine_decay_learning_rate.initial_learning_rate=0.002',
+        f'{RATE}.warmup.num_steps=66',
+    ]
 
 
 def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path, monkeypatch):
@@ -80,6 +84,7 @@ def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path,
     (name, overrides), (script, _) = started[-2:]
     assert (name, script) == ('taylor_refitted', 'eval.py')
     assert not any('distillation' in text for text in overrides)
+    assert any(text.endswith('initial_learning_rate=0.002') for text in overrides)
     with pytest.raises(FileNotFoundError):
         pieces['distilled_refitted'].work()
     assert started[-2][1] == [

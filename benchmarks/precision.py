@@ -13,6 +13,7 @@ bfloat16 can do to them; and in bfloat16 as `train.py` does. Each compared with 
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line.add_config_flags(parser)
     parser.add_argument('--checkpoint', required=True, metavar='PATH', help='a checkpoint, or a folder of them')
     parser.add_argument('--batches', type=int, default=8, metavar='N', help='training batches (default: 8)')
-    parser.add_argument('--worker', nargs=2, metavar=('KIND', 'DIR'), help='compute them only, into DIR/KIND-N.npz')
+    parser.add_argument('--worker', nargs=2, help=argparse.SUPPRESS)  # compute one kind only, into a folder
     flags = parser.parse_args(arguments)
     if flags.batches < 2:
         raise UsageError(f'--batches: got {flags.batches}, choose 2 or more')

@@ -202,5 +202,5 @@ def test_everything_from_training_to_the_table_once(tmp_path):
     assert '| not compressed |' in page.read_text()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert '16 of 16 runs are finished' in again.stderr and 'step ' not in again.stderr
+    assert '17 of 17 runs are finished' in again.stderr and 'step ' not in again.stderr
     assert json.loads(again.stdout) == report

@@ -98,7 +98,8 @@ def section(rows: Sequence[Mapping[str, Any]], *, made_by: str, explained: recip
         '',
         f'[`{explained.config_path}`](../{explained.config_path}){changed} from scratch for '
         f'{explained.num_steps:,} steps, compressed by {explained.factor:g}, retrained for '
-        f'{explained.retrain_steps:,} steps. mIoU in percent on the evaluation records; parameters '
+        f'{explained.retrain_steps:,} steps at {recipe.RETRAINING_RATE:g} times the learning rate. '
+        'mIoU in percent on the evaluation records; parameters '
         f'that inference reads; GFLOPs and latency of one image of {width}x{height}, '
         f'multiplications and additions counted apart, by the exported frozen graphs in turns on {cpus} CPU cores.',
         '',

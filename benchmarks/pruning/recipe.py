@@ -133,6 +133,8 @@ class Recipe:
         folder, steps = self.output_dir / ITERATED, round(self.retrain_steps / ITERATIONS)
         flags = [*self._cut_flags('taylor'), '--latency_images', '0', '--refit_batches', str(self.refit_batches)]
         flags += ['--seed', str(self.seed), '--iterations', str(ITERATIONS), '--retrain_steps', str(max(1, steps))]
+        rate = beginning_rate(self.config(self.num_steps)[1], RETRAINING_RATE)
+        flags += [word for text in rate for word in ('--set', text)]
         start = ['--config_path', str(base.folder / 'pipeline.config'), '--input_checkpoint', str(base.folder)]
 
         def compress() -> None:
@@ -182,20 +184,32 @@ def schedule(
 
     It begins at `rate_factor` times the config's, where the schedule has one number to begin at.
     """
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof('optimizer') or ''
-    rate = getattr(optimizer, kind).learning_rate
-    path = f'train_config.optimizer.{kind}.learning_rate'
+    path, rate = _learning_rate(config)
     shape = rate.WhichOneof('learning_rate') or ''
     overrides = [f'train_config.num_steps={num_steps}']
     if 'decay_steps' in getattr(rate, shape).DESCRIPTOR.fields_by_name:
         overrides.append(f'{path}.{shape}.decay_steps={num_steps}')
-    beginning = getattr(getattr(rate, shape), 'initial_learning_rate', None)
-    if beginning and rate_factor != 1.0:
-        overrides.append(f'{path}.{shape}.initial_learning_rate={beginning * rate_factor:g}')
+    overrides += beginning_rate(config, rate_factor)
     if shorter_warmup and rate.warmup.num_steps:
         overrides.append(f'{path}.warmup.num_steps={min(rate.warmup.num_steps, max(1, num_steps // 10))}')
     return overrides
+
+
+def beginning_rate(config: PipelineConfig, factor: float) -> list[str]:
+    """The override that multiplies the learning rate's beginning; none where the schedule has no one number for it."""
+    path, rate = _learning_rate(config)
+    shape = rate.WhichOneof('learning_rate') or ''
+    beginning = getattr(getattr(rate, shape), 'initial_learning_rate', None)
+    if not beginning or factor == 1.0:
+        return []
+    return [f'{path}.{shape}.initial_learning_rate={beginning * factor:g}']
+
+
+def _learning_rate(config: PipelineConfig) -> tuple[str, Any]:
+    """The path of the message LearningRate in the config, and the message."""
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof('optimizer') or ''
+    return f'train_config.optimizer.{kind}.learning_rate', getattr(optimizer, kind).learning_rate
 
 
 def _train(

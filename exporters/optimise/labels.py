@@ -12,6 +12,7 @@ the image cuts off behind their first pixel.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,21 @@ _LARGEST_CHUNK = 1_250_000  # floats of interpolated logits held at once: about 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Cells:
+class Cells:
     """A cell's rows hold `words` integers of `dtype`, each `pixels` class ids: wide words move several at once."""
 
     rows: int
     words: int
     pixels: int
     dtype: Any
+
+    @classmethod
+    def of(cls, size: tuple[int, int], *, packed: bool) -> Cells:
+        """For cells of `size` pixels; not `packed`, each id is a word."""
+        for pixels, dtype in ((8, tf.int64), (4, tf.int32)):
+            if packed and size[1] % pixels == 0:
+                return cls(rows=size[0], words=size[1] // pixels, pixels=pixels, dtype=dtype)
+        return cls(rows=size[0], words=size[1], pixels=1, dtype=tf.uint8)
 
 
 def by_cells(node: rewriting.Node) -> tf.Tensor | None:
@@ -43,6 +52,38 @@ def by_cells_portable(node: rewriting.Node) -> tf.Tensor | None:
 
 
 def _by_cells(node: rewriting.Node, *, portable: bool) -> tf.Tensor | None:
+    found = find(node)
+    factors = found and resizing.factors(found.resize)
+    if found is None or factors is None or factors == (1, 1):
+        return None
+    return found.cropped(class_ids(found.logits, factors, portable=portable))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """Class ids of enlarged logits, as a graph computes them: the enlargement, and the crop behind it, if any."""
+
+    resize: tf.Operation
+    crop: tf.Operation | None
+
+    @property
+    def logits(self) -> tf.Tensor:
+        """float32 [N, h, w, 2 <= C <= 256], of known size."""
+        return self.resize.inputs[0]
+
+    def cropped(self, ids: tf.Tensor) -> tf.Tensor:
+        """What the crop leaves of ids [N, H, W]."""
+        if self.crop is None:
+            return ids
+        attributes = dict(self.crop.node_def.attr)
+        attributes['T'] = tf.compat.v1.AttrValue(type=tf.uint8.as_datatype_enum)
+        inputs = [ids[..., tf.newaxis], *self.crop.inputs[1:]]
+        made = tf.compat.v1.get_default_graph().create_op('StridedSlice', inputs, attrs=attributes)
+        return made.outputs[0][..., 0]
+
+
+def find(node: rewriting.Node) -> Found | None:
+    """What the cast of an argmax, which nothing else reads, to uint8 is made from; None for other operations."""
     if node.op != 'Cast' or node.proto.attr['DstT'].type != tf.uint8.as_datatype_enum:
         return None
     argmax = node.inputs[0].op
@@ -51,18 +92,12 @@ def _by_cells(node: rewriting.Node, *, portable: bool) -> tf.Tensor | None:
     resize, crop = argmax.inputs[0].op, None
     if resize.type == 'StridedSlice':
         resize, crop = resize.inputs[0].op, resize
-    if (factors := resizing.factors(resize)) is None or factors == (1, 1):
+    if resizing.sides(resize) is None:
         return None
     logits = resize.inputs[0]
     if not logits.shape.is_fully_defined() or logits.dtype != tf.float32 or not 2 <= logits.shape[-1] <= 256:
         return None
-    ids = class_ids(logits, factors, portable=portable)
-    if crop is None:
-        return ids
-    attributes = dict(crop.node_def.attr)
-    attributes['T'] = tf.compat.v1.AttrValue(type=tf.uint8.as_datatype_enum)
-    cropped = _node_op('StridedSlice', [ids[..., tf.newaxis], *crop.inputs[1:]], attributes)
-    return cropped[..., 0]
+    return Found(resize=resize, crop=crop)
 
 
 def class_ids(logits: tf.Tensor, factors: tuple[int, int], *, portable: bool = False) -> tf.Tensor:
@@ -71,7 +106,7 @@ def class_ids(logits: tf.Tensor, factors: tuple[int, int], *, portable: bool = F
     Equal to resizing and tf.argmax wherever the largest logit is above the others by more than rounding.
     """
     batch, height, width, num_classes = logits.shape.as_list()
-    cells = _cells_of(factors, packed=not portable)
+    cells = Cells.of(factors, packed=not portable)
     logits = tf.concat([logits, logits[:, -1:]], 1)
     logits = tf.concat([logits, logits[:, :, -1:]], 2)
     sampled = tf.argmax(logits, -1, tf.int32)
@@ -80,63 +115,68 @@ def class_ids(logits: tf.Tensor, factors: tuple[int, int], *, portable: bool = F
     for corner in corners[1:]:
         lowest, highest = tf.minimum(lowest, corner), tf.maximum(highest, corner)
     mixed = tf.where(tf.reshape(tf.not_equal(lowest, highest), [-1]))[:, 0]
-    words = _uniform(corners[0], num_classes, cells)
+    words = uniform(corners[0], num_classes, cells)
     words = _fill_mixed(words, tf.cast(mixed, tf.int32), logits, factors, cells, at_once=portable)
-    picture = tf.reshape(words, [batch, height, width, cells.rows, cells.words])
-    picture = tf.transpose(picture, [0, 1, 3, 2, 4])
-    picture = tf.reshape(picture, [batch, height * cells.rows, width * cells.words])
+    whole = picture(words, [batch, height, width], cells)
+    return whole[:, : (height - 1) * factors[0] + 1, : (width - 1) * factors[1] + 1]
+
+
+def picture(words: tf.Tensor, grid: Sequence[int], cells: Cells) -> tf.Tensor:
+    """Cells [N * rows * columns, words of a cell] side by side, uint8 [N, H, W]; `grid` is N, rows, columns."""
+    batch, rows, columns = grid
+    made = tf.transpose(tf.reshape(words, [*grid, cells.rows, cells.words]), [0, 1, 3, 2, 4])
+    made = tf.reshape(made, [batch, rows * cells.rows, columns * cells.words])
     if cells.pixels > 1:
-        picture = tf.bitcast(picture, tf.uint8)
-    picture = tf.reshape(picture, [batch, height * factors[0], width * factors[1]])
-    return picture[:, : (height - 1) * factors[0] + 1, : (width - 1) * factors[1] + 1]
+        made = tf.bitcast(made, tf.uint8)
+    return tf.reshape(made, [batch, rows * cells.rows, columns * cells.words * cells.pixels])
 
 
-def _cells_of(factors: tuple[int, int], *, packed: bool) -> _Cells:
-    for pixels, dtype in ((8, tf.int64), (4, tf.int32)):
-        if packed and factors[1] % pixels == 0:
-            return _Cells(rows=factors[0], words=factors[1] // pixels, pixels=pixels, dtype=dtype)
-    return _Cells(rows=factors[0], words=factors[1], pixels=1, dtype=tf.uint8)
-
-
-def _uniform(ids: tf.Tensor, num_classes: int, cells: _Cells) -> tf.Tensor:
+def uniform(ids: tf.Tensor, num_classes: int, cells: Cells) -> tf.Tensor:
     """Each cell filled with one id: [number of cells, rows * words]."""
+    ids = tf.reshape(ids, [-1, 1])
     if cells.pixels == 1:
-        return tf.tile(tf.cast(tf.reshape(ids, [-1, 1]), tf.uint8), [1, cells.rows * cells.words])
+        return tf.tile(tf.cast(ids, tf.uint8), [1, cells.rows * cells.words])
     table = np.repeat(np.arange(num_classes, dtype=np.uint8)[:, np.newaxis], cells.pixels, 1)
-    words = tf.gather(table.view(cells.dtype.as_numpy_dtype)[:, 0], tf.reshape(ids, [-1, 1]))
+    words = tf.gather(table.view(cells.dtype.as_numpy_dtype)[:, 0], ids)
     return tf.tile(words, [1, cells.rows * cells.words])
 
 
+def filled(words: tf.Tensor, numbers: tf.Tensor, ids: tf.Tensor, cells: Cells) -> tf.Tensor:
+    """`words` with the cells of these numbers made of ids uint8 [n * pixels of a cell]."""
+    ids = tf.reshape(ids, [-1, cells.rows * cells.words, cells.pixels])
+    made = tf.bitcast(ids, cells.dtype) if cells.pixels > 1 else tf.squeeze(ids, -1)
+    return tf.tensor_scatter_nd_update(words, numbers[:, tf.newaxis], made)
+
+
+def in_chunks(
+    words: tf.Tensor, numbers: tf.Tensor, fill: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], *, floats: int
+) -> tf.Tensor:
+    """`words` after `fill(words, numbers)`, some numbers at a time; each needs `floats` of interpolated logits."""
+    chunk = max(1, _LARGEST_CHUNK // floats)
+    count = tf.shape(numbers)[0]
+
+    def fill_chunk(begin: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        end = begin + chunk
+        return end, fill(words, numbers[begin:end])
+
+    return tf.while_loop(lambda begin, _: begin < count, fill_chunk, (tf.constant(0), words), parallel_iterations=1)[1]
+
+
 def _fill_mixed(
-    words: tf.Tensor, mixed: tf.Tensor, logits: tf.Tensor, factors: tuple[int, int], cells: _Cells, *, at_once: bool
+    words: tf.Tensor, mixed: tf.Tensor, logits: tf.Tensor, factors: tuple[int, int], cells: Cells, *, at_once: bool
 ) -> tf.Tensor:
     """`words` with the cells numbered in `mixed` computed, some at a time or all at once."""
     _, padded_height, padded_width, num_classes = logits.shape.as_list()
     height, width = padded_height - 1, padded_width - 1
-    row, column = mixed // width, mixed % width
-    first = (row // height * padded_height + row % height) * padded_width + column
-    samples = tf.stack([first, first + 1, first + padded_width, first + padded_width + 1], 1)
-    flat = tf.reshape(logits, [-1, num_classes])
+    flat, weights = tf.reshape(logits, [-1, num_classes]), _weights(factors)
 
-    weights = _weights(factors)
+    def fill(words: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        row, column = numbers // width, numbers % width
+        first = (row // height * padded_height + row % height) * padded_width + column
+        samples = tf.stack([first, first + 1, first + padded_width, first + padded_width + 1], 1)
+        return filled(words, numbers, _interpolated_ids(tf.gather(flat, samples), weights), cells)
 
-    def fill(words: tf.Tensor, numbers: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
-        ids = tf.reshape(
-            _interpolated_ids(tf.gather(flat, samples), weights), [-1, cells.rows * cells.words, cells.pixels]
-        )
-        filled = tf.bitcast(ids, cells.dtype) if cells.pixels > 1 else tf.squeeze(ids, -1)
-        return tf.tensor_scatter_nd_update(words, numbers[:, tf.newaxis], filled)
-
-    if at_once:
-        return fill(words, mixed, samples)
-    chunk = max(1, _LARGEST_CHUNK // (factors[0] * factors[1] * num_classes))
-    count = tf.shape(mixed)[0]
-
-    def fill_chunk(begin: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        end = begin + chunk
-        return end, fill(words, mixed[begin:end], samples[begin:end])
-
-    return tf.while_loop(lambda begin, _: begin < count, fill_chunk, (tf.constant(0), words), parallel_iterations=1)[1]
+    return fill(words, mixed) if at_once else in_chunks(words, mixed, fill, floats=weights.shape[1] * num_classes)
 
 
 def _weights(factors: tuple[int, int]) -> np.ndarray:
@@ -147,19 +187,19 @@ def _weights(factors: tuple[int, int]) -> np.ndarray:
 
 
 def _interpolated_ids(corners: tf.Tensor, weights: np.ndarray) -> tf.Tensor:
-    """Corners [n, 4, C] -> the first of the largest classes of each pixel, uint8 [n * pixels].
+    """Corners [n, 4, C] -> the first of the largest classes of each pixel, uint8 [n * pixels]."""
+    num_classes = corners.shape[-1]
+    by_class = tf.reshape(tf.transpose(corners, [2, 0, 1]), [-1, 4])
+    return first_largest(tf.unstack(tf.reshape(tf.matmul(by_class, weights), [num_classes, -1])))
+
+
+def first_largest(planes: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The first of the largest classes of each pixel, uint8 [n], of the logits [n] of each class.
 
     A plane of pixels for each class, so that all work runs along long rows. The first class with the largest logit is
     the number of classes up to which the largest has not been met.
     """
-    num_classes = corners.shape[-1]
-    by_class = tf.reshape(tf.transpose(corners, [2, 0, 1]), [-1, 4])
-    planes = tf.unstack(tf.reshape(tf.matmul(by_class, weights), [num_classes, -1]))
     largest = [planes[0]]
     for plane in planes[1:]:
         largest.append(tf.maximum(largest[-1], plane))
     return tf.add_n([tf.cast(tf.less(up_to_here, largest[-1]), tf.uint8) for up_to_here in largest[:-1]])
-
-
-def _node_op(op: str, inputs: list[tf.Tensor], attributes: dict[str, Any]) -> tf.Tensor:
-    return tf.compat.v1.get_default_graph().create_op(op, inputs, attrs=attributes).outputs[0]

@@ -13,6 +13,7 @@ from exporters.optimise import (
     cleaning,
     commuting,
     convolutions,
+    label_tiles,
     labels,
     mixed,
     pixels,
@@ -22,7 +23,8 @@ from exporters.optimise import (
     rewriting,
 )
 
-_LABELS = {'tensorflow': labels.by_cells, 'openvino': labels.by_cells_portable, 'other': None}
+# Tiles are for TensorFlow alone: OpenVINO enlarges and compares as fast as they are.
+_LABELS = {'tensorflow': label_tiles.by_cells_or_tiles, 'openvino': labels.by_cells_portable, 'other': None}
 RUNTIMES = tuple(_LABELS)
 
 # Exact but for the order of sums. Each relies on those before it: a batch norm hides behind slim's BatchToSpaceND, a
@@ -57,8 +59,8 @@ def optimise(
       outputs: names of operations.
       compute: 'bfloat16' runs the convolutions in it: a little less exact, and faster where the processor has it.
         'mixed' runs as many in it as leave the class ids what they are, see `mixed`.
-      runtime: what will run it. Class ids are computed by `labels` for TensorFlow and OpenVINO, with operations that
-        others do not have.
+      runtime: what will run it. Class ids are computed by `labels` for TensorFlow and OpenVINO, or by `label_tiles` for
+        TensorFlow, with operations that others do not have.
       batches: images uint8 [N, H, W, channels] as the graph takes them, for 'mixed'.
       tell: called with what 'mixed' chose.
 

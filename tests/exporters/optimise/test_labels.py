@@ -119,7 +119,7 @@ def test_no_tensor_has_the_size_of_the_image_and_the_depth_of_the_logits(both):
 
 
 @pytest.mark.parametrize('size', [(30, 65), (5, 9)])
-def test_other_sizes_stay_as_they_are(size):
+def test_other_sizes_are_left_to_tiles(size):
     graph_def = graphs.build(
         lambda x: tf.cast(tf.argmax(resizing.resize(x, list(size)), -1, tf.int32), tf.uint8), (1, 5, 9, 4)
     )

@@ -2,8 +2,8 @@
 
 A net is trained, cut to half of its filters, and retrained for a third of the steps, at twice the learning rate: by L1
 norms as they are; by L1 norms, by chance and by Taylor's criterion with kernels refitted; by the last taught by the
-whole net, or in four cuts; and not uniformly, to the latency of the uniform cut. Beside them the small net is trained
-from scratch for all of those steps, at the net's own rate.
+whole net, or in four cuts; and not uniformly, to the latency of the uniform cut. Beside them the whole net is trained
+as much further, and the small net from scratch for all of those steps, at the net's own rate.
 
 Each piece is train.py, compress.py, eval.py or export.py in a process of its own, and is done once: the same
 command goes on where an earlier one stopped, a folder in which train.py has already come to the last step is taken as

@@ -16,12 +16,12 @@ from builders import config_loader
 from core.errors import UserError
 from protos.pipeline_pb2 import PipelineConfig
 
-BASE, SCRATCH, ITERATED = 'base', 'scratch', 'iterated'
+BASE, CONTINUED, SCRATCH, ITERATED = 'base', 'continued', 'scratch', 'iterated'
 L1, L1_REFITTED, RANDOM_REFITTED = 'l1', 'l1_refitted', 'random_refitted'
 TAYLOR_REFITTED, LATENCY_REFITTED = 'taylor_refitted', 'latency_refitted'
 DISTILLED_REFITTED = 'distilled_refitted'
 ROWS = (
-    *(BASE, SCRATCH, L1, L1_REFITTED, RANDOM_REFITTED),
+    *(BASE, CONTINUED, SCRATCH, L1, L1_REFITTED, RANDOM_REFITTED),
     *(TAYLOR_REFITTED, DISTILLED_REFITTED, ITERATED, LATENCY_REFITTED),
 )
 ITERATIONS = 4
@@ -74,7 +74,8 @@ class Recipe:
         ]
         scratch = self._from_scratch(SCRATCH, self.num_steps + self.retrain_steps, narrower=True)
         distilled = self._retrained(DISTILLED_REFITTED, refitted[TAYLOR_REFITTED], teacher=base)
-        return [base, *trained, scratch, self._retrained(L1, plain['l1']), distilled, self._iterated(base)]
+        l1, continued = self._retrained(L1, plain['l1']), self._retrained(CONTINUED, base)
+        return [base, *trained, scratch, l1, distilled, self._iterated(base), continued]
 
     def config(self, num_steps: int, *, narrower: bool = False) -> tuple[list[str], PipelineConfig]:
         """The overrides for a training from scratch of `num_steps`, and the config that they make."""

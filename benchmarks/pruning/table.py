@@ -22,6 +22,7 @@ CUT_OF = {
 _COMPRESSED = (*CUT_OF, recipe.ITERATED)
 _TITLES = {
     recipe.BASE: 'not compressed',
+    recipe.CONTINUED: 'not compressed, trained as much further',
     recipe.SCRATCH: 'the small net from scratch, all {scratch_steps} steps',
     recipe.L1: 'uniform, L1; not refitted',
     recipe.L1_REFITTED: 'uniform, L1; refitted',
@@ -32,7 +33,7 @@ _TITLES = {
     recipe.LATENCY_REFITTED: 'non-uniform to the latency of the uniform cut, Taylor; refitted',
 }
 _HEAD = (
-    *('net', 'mIoU before', 'right after the cut', 'refitted', 'trained (95 % interval)', 'seeds'),
+    *('net', 'mIoU before', 'right after the cut', 'refitted', 'trained (95 % interval, or each seed)', 'seeds'),
     *('M parameters', 'GFLOPs', 'latency, ms'),
 )
 
@@ -114,7 +115,7 @@ def _cells(row: Mapping[str, Any], title: str) -> list[str]:
     if row['interval']:
         trained += f' ({_percent(row["interval"][0])}..{_percent(row["interval"][1])})'
     elif len(row['trained']) > 1:
-        trained += f' (seeds {_percent(min(row["trained"]))}..{_percent(max(row["trained"]))})'
+        trained += f' ({", ".join(map(_percent, row["trained"]))})'
     costs = [('million_parameters', '.2f'), ('gflops', '.1f'), ('latency_ms', '.1f')]
     return [
         *(title, _percent(row['before']), _percent(row['cut']), _percent(row['before_training']), trained),

@@ -29,7 +29,7 @@ def make(folder: Path, **changes) -> recipe.Recipe:
 def test_pieces_come_after_what_they_are_made_from(tmp_path):
     names = [str(piece.folder.relative_to(tmp_path)) for piece in make(tmp_path).pieces()]
     assert names[:4] == ['base', 'cuts/taylor', 'cuts/taylor_refitted', 'taylor_refitted']
-    assert len(names) == len(set(names)) == 17
+    assert len(names) == len(set(names)) == 18
     for cut in ('l1', 'l1_refitted', 'random_refitted', 'taylor_refitted', 'latency_refitted'):
         assert names.index(f'cuts/{cut}') < names.index(cut)
     assert names.index('cuts/latency') < names.index('cuts/latency_refitted')
@@ -123,6 +123,7 @@ def test_a_net_alone_brings_what_it_is_made_from(tmp_path):
 
     assert chosen('l1') == ['base', 'l1', 'l1']
     assert chosen('scratch') == ['base', 'scratch']
+    assert chosen('continued') == ['base', 'continued']
     assert chosen('taylor_refitted') == ['base', 'taylor', 'taylor_refitted', 'taylor_refitted']
     assert chosen('iterated') == ['base', 'iterated']
     assert chosen('distilled_refitted') == ['base', 'taylor', 'taylor_refitted', 'distilled_refitted']
@@ -146,7 +147,7 @@ def test_the_table_is_written_between_its_marks_and_nowhere_else(tmp_path):
     text = table.section(rows, made_by='python x.py', explained=explained, cpus=2)
     assert '| uniform, L1; refitted | 54.0 | 10.0 | 30.0 | **52.0** (51.0..53.0) | 1 | 1.69 | 2.7 | 30.0 |' in text
     two = table.summarise({1: found, 2: {**found, 'l1_refitted': {'mean_iou': 0.54, **result}}}, costs)
-    assert '**53.0** (seeds 52.0..54.0) | 2 |' in table.section(two, made_by='', explained=explained, cpus=2)
+    assert '**53.0** (52.0, 54.0) | 2 |' in table.section(two, made_by='', explained=explained, cpus=2)
     narrow = make(tmp_path, config_path='configs/x.config', overrides=['model.icnet.filter_scale=0.25'])
     assert '(../configs/x.config), with `model.icnet.filter_scale=0.25` from scratch' in table.section(
         rows, made_by='', explained=narrow, cpus=2
@@ -202,5 +203,5 @@ def test_everything_from_training_to_the_table_once(tmp_path):
     assert '| not compressed |' in page.read_text()
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert '17 of 17 runs are finished' in again.stderr and 'step ' not in again.stderr
+    assert '18 of 18 runs are finished' in again.stderr and 'step ' not in again.stderr
     assert json.loads(again.stdout) == report

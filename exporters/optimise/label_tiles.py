@@ -17,7 +17,8 @@ import tensorflow as tf
 from exporters.optimise import labels, resizing, rewriting
 
 _SIDE = 8  # pixels; a row of class ids is one int64
-_LEAST_FACTOR = 3  # for less, tiles lie between many samples, and too few are uniform
+_LEAST_FACTOR = 2  # for less, tiles lie between many samples, and few are uniform
+_MOST_MIXED = 0.4  # of the tiles; with more, interpolating them takes longer than interpolating the whole image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,21 +66,30 @@ def class_ids(logits: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     """Argmax of logits float32 [N, h >= 2, w >= 2, 2 <= C <= 256] enlarged to `size`, corners aligned.
 
     Returns uint8 [N, *size], equal to resizing and tf.argmax wherever the largest logit is above the others by more
-    than rounding.
+    than rounding. Where most tiles would have to be interpolated, all of the image is, as a whole.
     """
-    batch, height, width, num_classes = logits.shape.as_list()
-    rows, columns = _Axis.of(height, size[0]), _Axis.of(width, size[1])
+    rows, columns = _Axis.of(logits.shape[1], size[0]), _Axis.of(logits.shape[2], size[1])
     sampled = tf.argmax(logits, -1, tf.int32)
     lowest, highest = (_over_tiles(sampled, rows, columns, pick) for pick in (tf.minimum, tf.maximum))
     mixed = tf.cast(tf.where(tf.not_equal(lowest, highest))[:, 0], tf.int32)
+    return tf.cond(
+        tf.size(mixed) <= int(_MOST_MIXED * int(lowest.shape[0])),
+        lambda: _picture(logits, lowest, mixed, rows, columns)[:, : size[0], : size[1]],
+        lambda: tf.cast(tf.argmax(resizing.resize(logits, size), -1, tf.int32), tf.uint8),
+    )
+
+
+def _picture(logits: tf.Tensor, ids: tf.Tensor, mixed: tf.Tensor, rows: _Axis, columns: _Axis) -> tf.Tensor:
+    """All tiles side by side, uint8 [N, 8 * rows, 8 * columns]: of one id each, but for those numbered in `mixed`."""
+    batch, num_classes = int(logits.shape[0]), int(logits.shape[3])
     cells = labels.Cells.of((_SIDE, _SIDE), packed=True)
-    words = labels.uniform(lowest, num_classes, cells)
 
     def fill(words: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         return labels.filled(words, numbers, _interpolated_ids(logits, numbers, rows, columns), cells)
 
+    words = labels.uniform(ids, num_classes, cells)
     words = labels.in_chunks(words, mixed, fill, floats=_SIDE * _SIDE * num_classes)
-    return labels.picture(words, [batch, rows.tiles, columns.tiles], cells)[:, : size[0], : size[1]]
+    return labels.picture(words, [batch, rows.tiles, columns.tiles], cells)
 
 
 def _over_tiles(

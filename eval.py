@@ -11,7 +11,7 @@ from core import command_line
 from core.errors import CheckpointError, ConfigError, DamagedCheckpointError, UsageError, UserError
 
 if TYPE_CHECKING:
-    from engine.eval_lib import Evaluator
+    from engine.eval_lib import Evaluation, Evaluator
     from engine.saved_predictions import SavedPredictions
 
 _EXAMPLES = """\
@@ -175,40 +175,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluator = Evaluator(config)
     predictions = _predictions(args, evaluator) if args.save_predictions else None
     config_loader.save(config, os.path.join(args.eval_dir, 'pipeline.config'))
-    num_scored, several = 0, args.follow or args.evaluate_all_from_checkpoint
+    num_scored = 0
     for path in paths:
-        try:
-            evaluation = evaluator.evaluate(
-                path,
-                eval_dir=args.eval_dir,
-                report=args.report,
-                predictions=predictions,
-                keep_pictures=args.image_summaries,
-                verbose=args.verbose,
-            )
-        except CheckpointError as error:
-            damaged = isinstance(error, DamagedCheckpointError) and tf.io.gfile.exists(f'{path}.index')
-            if not several or (tf.io.gfile.exists(f'{path}.index') and not damaged):
-                raise
-            why = 'cannot be scored' if damaged else 'removed before it was scored'
-            print(f'note: {path}: {why} ({str(error).splitlines()[0]}); going on', flush=True)
+        evaluation = _evaluate(path, args, evaluator, predictions)
+        if evaluation is None:
             continue
         num_scored += 1
-        written = eval_results.write(
-            evaluation, args.eval_dir, label_map=evaluator.label_map, config_path=args.config_path
-        )
-        print(eval_results.describe(evaluation.metrics))
-        _note_num_examples(config, evaluation.metrics['num_examples'])
-        print(f'wrote {written}', flush=True)
-        if args.report:
-            print(f'look at {os.path.join(args.eval_dir, "report", "index.html")}')
-        if predictions:
-            print(predictions.problem or predictions.describe(), flush=True)
+        _write(evaluation, args, evaluator, predictions)
     if not num_scored and not args.follow:
         raise CheckpointError(f'{args.train_dir}: every checkpoint was damaged, or removed before it could be scored')
     if predictions and predictions.problem:
         raise UserError(predictions.problem)
     return 0
+
+
+def _evaluate(
+    path: str, args: argparse.Namespace, evaluator: Evaluator, predictions: SavedPredictions | None
+) -> Evaluation | None:
+    """None, with a note, for one of several checkpoints that is damaged, or was removed before its turn."""
+    import tensorflow as tf
+
+    try:
+        return evaluator.evaluate(
+            path,
+            eval_dir=args.eval_dir,
+            report=args.report,
+            predictions=predictions,
+            keep_pictures=args.image_summaries,
+            verbose=args.verbose,
+        )
+    except CheckpointError as error:
+        several = args.follow or args.evaluate_all_from_checkpoint
+        damaged = isinstance(error, DamagedCheckpointError) and tf.io.gfile.exists(f'{path}.index')
+        if not several or (tf.io.gfile.exists(f'{path}.index') and not damaged):
+            raise
+        why = 'cannot be scored' if damaged else 'removed before it was scored'
+        print(f'note: {path}: {why} ({str(error).splitlines()[0]}); going on', flush=True)
+        return None
+
+
+def _write(
+    evaluation: Evaluation, args: argparse.Namespace, evaluator: Evaluator, predictions: SavedPredictions | None
+) -> None:
+    """Files of one evaluation, and what is told about it."""
+    from engine import eval_results
+
+    written = eval_results.write(evaluation, args.eval_dir, label_map=evaluator.label_map, config_path=args.config_path)
+    print(eval_results.describe(evaluation.metrics))
+    _note_num_examples(evaluator.config, evaluation.metrics['num_examples'])
+    print(f'wrote {written}', flush=True)
+    if args.report:
+        print(f'look at {os.path.join(args.eval_dir, "report", "index.html")}')
+    if predictions:
+        print(predictions.problem or predictions.describe(), flush=True)
 
 
 def _predictions(args: argparse.Namespace, evaluator: Evaluator) -> SavedPredictions:

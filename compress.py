@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import logging
 import sys
@@ -143,7 +144,8 @@ def _add_choice_flags(parser: argparse.ArgumentParser) -> None:
         '--divisor',
         type=int,
         metavar='N',
-        help='layers keep multiples of N filters (default: 8 for --scope global; for uniform as filter_scale rounds)',
+        help='layers keep multiples of N filters (default: as filter_scale rounds for --scope uniform; else 8, and 16 '
+        'for --target_latency_ms on processors with AVX-512, whose vectors hold 16)',
     )
     group.add_argument(
         '--num_batches', type=int, default=16, metavar='N', help='training batches that taylor sees (default: 16)'
@@ -339,9 +341,9 @@ def _latency_warning(wanted_ms: float | None, measured_ms: float | None) -> str 
 
 def _options(args: argparse.Namespace, config: Any, factor: float, rules: Any) -> Any:
     with command_line.quiet_start():
-        from engine.compression_plan import Options
+        from engine.compression_plan import Options, divisor_of
 
-    return Options(
+    options = Options(
         factor=factor,
         target=_target(args),
         criterion=args.criterion,
@@ -359,6 +361,7 @@ def _options(args: argparse.Namespace, config: Any, factor: float, rules: Any) -
         **_data_batches(args, config),
         sensitivity_report=args.sensitivity_report or '',
     )
+    return dataclasses.replace(options, divisor=divisor_of(options))  # so that the report says it
 
 
 def _measure_sensitivity(args: argparse.Namespace, config: Any, options: Any) -> int:

@@ -26,6 +26,11 @@ def has_avx512(cpuinfo: Path = _CPUINFO) -> bool:
     return 'avx512f' in _listed(cpuinfo).get(_X86, frozenset({'avx512f'}))
 
 
+def floats_of_a_vector(cpuinfo: Path = _CPUINFO) -> int:
+    """16 on an x86 processor that lists AVX-512, else 8: blocks of so many channels are what kernels work on."""
+    return 16 if 'avx512f' in _listed(cpuinfo).get(_X86, frozenset()) else 8
+
+
 def avoid_slow_fusions() -> None:
     """Keeps batch norm out of TensorFlow's fused convolutions where oneDNN is slow at them.
 

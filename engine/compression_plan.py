@@ -12,6 +12,7 @@ import numpy as np
 from compression import names, selection
 from compression.channels import ChannelGraph, ChannelGroup
 from compression.targets import FLOPS, LATENCY_MS, PARAMETERS, Target
+from core import processor
 from core.model import SegmentationModel
 from engine import compressed_config, compression_report, inference, latency, sensitivity_report
 
@@ -29,8 +30,8 @@ class Options:
       criterion, aggregate, scope: of `compression.names`.
       sources: scopes of layers that alone choose for all that share their channels.
       skip_layers: patterns of layers that keep their filters.
-      min_filters, divisor: of each group of layers; divisor None is 8, and for scope uniform what the
-        config's own filter_scale gives.
+      min_filters, divisor: of each group of layers; divisor None is what `divisor_of` says, and for scope uniform
+        what the config's own filter_scale gives.
       soft_apply: set filters to zero and keep every shape.
       size: height and width of the image that arithmetic and latency are told for.
       num_images: timed for the latency, of which the median counts; 0 measures none.
@@ -95,6 +96,17 @@ def _layers(group: ChannelGroup) -> tuple[str, ...]:
     return tuple(layer.scope for layer in group.layers)
 
 
+def divisor_of(options: Options) -> int | None:
+    """What widths are multiples of; None for scope uniform, whose widths are those of a config's `filter_scale`.
+
+    Of a latency that is a vector of this processor: with 16 floats in it, 40 channels take as long as 48.
+    """
+    if options.divisor is not None or options.scope == names.UNIFORM:
+        return options.divisor
+    is_latency = options.target is not None and options.target.kind == LATENCY_MS
+    return processor.floats_of_a_vector() if is_latency else 8
+
+
 def choose(
     config: Any,
     model: SegmentationModel,
@@ -147,7 +159,7 @@ def _planner(
         scope=options.scope,
         skipped=skipped,
         min_filters=options.min_filters,
-        divisor=options.divisor or (1 if uniform else 8),
+        divisor=divisor_of(options) or 1,
         sizes=origin.sizes_of(graph),
         curves=sensitivity_report.read(options.sensitivity_report) if options.scope == names.SENSITIVITY else (),
     )

@@ -110,8 +110,8 @@ class Recipe:
         def compress() -> None:
             target = []
             if like:
-                share = json.loads((like.folder / 'compression.json').read_text(encoding='utf-8'))['share']
-                target = ['--compression_factor', str(share)]
+                found = json.loads((like.folder / 'compression.json').read_text(encoding='utf-8'))
+                target = ['--compression_factor', str(found['share']), '--divisor', str(found['options']['divisor'])]
             elif kind == 'latency':
                 target = self._latency_target(name, start)
             given = [*start, '--output_dir', str(folder), *flags, *batches, *target]

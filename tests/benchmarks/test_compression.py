@@ -72,13 +72,17 @@ def test_the_refitted_nets_are_cut_and_trained_with_flags_of_their_own(tmp_path,
         (tmp_path / name / 'eval' / 'metrics.json').write_text(json.dumps(metrics))
         config_loader.save(config_loader.load(CONFIG), str(tmp_path / name / 'pipeline.config'))
     (tmp_path / 'cuts' / 'latency').mkdir()
-    (tmp_path / 'cuts' / 'latency' / 'compression.json').write_text('{"share": 0.4375}')
+    (tmp_path / 'cuts' / 'latency' / 'compression.json').write_text('{"share": 0.4375, "options": {"divisor": 16}}')
     for name in ('cuts/taylor', 'cuts/taylor_refitted', 'cuts/latency_refitted'):
         pieces[name].work()
     given = [' '.join(flags) for script, flags in started if script == 'compress.py']
     assert ['--refit_batches 6' in flags for flags in given] == [False, True, True]
     assert '--refit_batches 0' in given[0] and all('--recalibrate_batches 0' in flags for flags in given)
-    assert '--scope global' in given[2] and '--compression_factor 0.4375' in given[2] and '--target' not in given[2]
+    assert (
+        '--scope global' in given[2]
+        and '--compression_factor 0.4375 --divisor 16' in given[2]
+        and '--target' not in given[2]
+    )
     with pytest.raises(FileNotFoundError):  # training is replaced above: there is nothing to score
         pieces['taylor_refitted'].work()
     (name, overrides), (script, _) = started[-2:]

@@ -25,6 +25,8 @@ def test_the_list_of_features_tells(tmp_path, text, bfloat16, avx512):
     (tmp_path / 'cpuinfo').write_text(text, encoding='utf-8')
     assert processor.has_bfloat16(tmp_path / 'cpuinfo') is bfloat16
     assert processor.has_avx512(tmp_path / 'cpuinfo') is avx512
+    listed = 'flags' in text and avx512
+    assert processor.floats_of_a_vector(tmp_path / 'cpuinfo') == (16 if listed else 8)
 
 
 @pytest.mark.parametrize('avx512', [True, False])

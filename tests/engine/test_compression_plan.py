@@ -1,4 +1,4 @@
-"""What widths are multiples of."""
+"""What widths are multiples of, and that a latency is measured twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from compression import names
 from compression.targets import FLOPS, LATENCY_MS, Amount, Target
 from core import processor
-from engine.compression_plan import Options, divisor_of
+from engine.compression_plan import Options, confirmed, divisor_of
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,15 @@ from engine.compression_plan import Options, divisor_of
 def test_a_latency_has_widths_of_whole_vectors(monkeypatch, options, expected):
     monkeypatch.setattr(processor, 'floats_of_a_vector', lambda: 16)
     assert divisor_of(options) == expected
+
+
+def test_a_latency_that_was_met_by_chance_is_not_taken():
+    measured: list[float] = []
+
+    def slow(share: float) -> float:
+        measured.append(share)
+        return 100 * share
+
+    assert confirmed(0.5, slow, 50.0, step=0.125) == 0.5 and measured == [0.5]
+    assert confirmed(0.5, slow, 26.0, step=0.125) == 0.25 and measured[1:] == [0.5, 0.375, 0.25]
+    assert confirmed(0.25, slow, 1.0, step=0.125) == 0.125  # the fewest filters were within the target once

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = config_loader.load(flags.config_path, [*flags.overrides, *given], purpose='train')
     if flags.worker:
         kind, folder = flags.worker
+        if kind not in _KINDS:
+            raise UsageError(f'--worker: got {kind!r}, choose from {list(_KINDS)}')
         _compute(config, kind, Path(folder), flags.batches)
         return 0
     with command_line.quiet_start():

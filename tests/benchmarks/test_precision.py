@@ -55,7 +55,7 @@ def test_one_batch_and_a_processor_without_bfloat16_are_refused(tmp_path, monkey
     config = tmp_path / 'train.config'
     config.write_text(_training(run), encoding='utf-8')
     flags = ['--config_path', str(config), '--checkpoint', str(tmp_path)]
-    with pytest.raises(UsageError, match='--worker: got .half., choose from'):
+    with pytest.raises(UsageError, match=r'--worker: got .half., choose from'):
         precision.main([*flags, '--worker', 'half', str(tmp_path)])
     with pytest.raises(UsageError, match='--batches: got 1, choose 2 or more'):
         precision.main([*flags, '--batches', '1'])
